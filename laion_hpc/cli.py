@@ -1,0 +1,112 @@
+"""The command line: a table of commands, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from laion_hpc import __version__
+from laion_hpc.errors import EXIT_FAILED, LaionHpcError, explain_os_error
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives and what it is for. The module offers `add_arguments` and `run`."""
+
+    module: str
+    summary: str
+
+
+STAGES: dict[str, Command] = {
+    "extract": Command("laion_hpc.extract.command", "WAT files -> candidate image links"),
+    "shuffle": Command("laion_hpc.shuffle.command", "deduplicate one block, mix its hosts"),
+    "download": Command("laion_hpc.download.command", "URLs -> images in tar shards"),
+    "filter": Command("laion_hpc.filter.command", "keep the pairs that CLIP finds alike"),
+    "embed": Command("laion_hpc.embed.command", "CLIP embeddings of images and texts"),
+    "tag": Command("laion_hpc.tag.command", "unsafe, watermark and other scores per sample"),
+    "index": Command("laion_hpc.index.command", "train, add, merge, evaluate a kNN index"),
+    "release": Command("laion_hpc.release.command", "the dataset: parquet, subsets, statistics"),
+    "search": Command("laion_hpc.search.command", "serve an index: HTTP API and a page"),
+}
+
+TOOLS: dict[str, Command] = {
+    "crawl": Command("laion_hpc.crawl", "write the lock file of a crawl"),
+    "models": Command("laion_hpc.models.command", "fetch and check the models a config names"),
+    "report": Command("laion_hpc.report.command", "one HTML page on a whole run"),
+    "audit": Command("laion_hpc.audit", "prove that no sample vanished"),
+    "status": Command("laion_hpc.status", "what is done, what failed, what is left"),
+    "config": Command("laion_hpc.config.command", "check a config, or print it with its defaults"),
+    "demo": Command("laion_hpc.demo.command", "the whole pipeline on a synthetic web"),
+}
+
+COMMANDS = STAGES | TOOLS
+
+
+def _overview() -> str:
+    def table(commands: dict[str, Command]) -> str:
+        return "\n".join(f"  {name:<10} {command.summary}" for name, command in commands.items())
+
+    return (
+        "usage: laion-hpc COMMAND [ARGUMENTS]\n\n"
+        "Build an image-text dataset from the web.\n\n"
+        f"stages, in the order of the data:\n{table(STAGES)}\n\n"
+        f"around them:\n{table(TOOLS)}\n\n"
+        "`laion-hpc COMMAND --help` explains a command. Exit codes: 0 done, 1 failed, "
+        "2 wrong usage or config.\n"
+    )
+
+
+def _terminate(signum: int, _frame: FrameType | None) -> None:
+    """SLURM's warning before the end of the time limit: unwind, so that nothing is left half."""
+    raise SystemExit(128 + signum)
+
+
+def _say(message: str) -> None:
+    print(f"laion-hpc: error: {message}", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code (0 done, 1 failed, 2 wrong usage or config)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview(), end="")
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"laion-hpc {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        _say(f"there is no command {name!r}; `laion-hpc --help` lists them")
+        return 2
+    module = importlib.import_module(COMMANDS[name].module)
+    parser = argparse.ArgumentParser(
+        prog=f"laion-hpc {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    options = parser.parse_args(arguments[1:])
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(module.run(options))
+    except LaionHpcError as error:
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted; finished work is kept, the same command goes on from there")
+        return 130
+    except BrokenPipeError:
+        # The reader of our standard output has gone (`| head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if os.environ.get("LAION_HPC_TRACEBACK"):
+            raise
+        _say(explain_os_error(error))
+        return EXIT_FAILED

@@ -1,0 +1,1 @@
+"""The whole pipeline on a synthetic web: pictures, pages, server, truth, model."""

@@ -1,0 +1,1 @@
+"""Stage `download`: URLs to images in tar shards."""

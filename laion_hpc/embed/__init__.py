@@ -1,0 +1,1 @@
+"""Stage `embed`: CLIP embeddings of images and texts."""

@@ -1,0 +1,1 @@
+"""Stage `extract`: WAT files to candidate image links."""

@@ -1,0 +1,1 @@
+"""Stage `filter`: keep the pairs that CLIP finds alike."""

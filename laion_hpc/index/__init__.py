@@ -1,0 +1,1 @@
+"""Stage `index`: train, add, merge and evaluate a kNN index."""

@@ -1,0 +1,1 @@
+"""CLIP towers: one interface over open_clip and sentence-transformers."""

@@ -1,0 +1,1 @@
+"""Stage `search`: an index behind an HTTP API and a page."""

@@ -1,0 +1,1 @@
+"""Stage `shuffle`: one block of candidates, deduplicated and mixed."""

@@ -1,0 +1,1 @@
+"""Stage `tag`: scores per sample from heads."""
