@@ -5,7 +5,7 @@ atomically and returns a small result. The same code runs
 
 - in this process (`processes=1`),
 - over local processes (`processes=N`),
-- over MPI ranks, when started as `mpiexec -n N python -m mpi4py -m laion_hpc …`.
+- over MPI ranks, when started by `mpiexec -n N` or `srun --mpi=pmi2 -n N`.
 
 Which of them it is never changes a byte of the outputs.
 """
@@ -84,13 +84,27 @@ def team(processes: int = 1) -> Iterator[Team]:
         yield Team(None)
 
 
+# What launchers tell a rank: Hydra (MPICH) and SLURM's pmi2, Open MPI, SLURM's pmix.
+_RANKS_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE")
+
+
 def _mpi_size() -> int:
-    # `python -m mpi4py` has imported MPI already; without it this is an ordinary process.
-    if "mpi4py.MPI" not in sys.modules and "mpi4py.run" not in sys.modules:
+    # mpi4py is imported only under a launcher: it costs time and wants an MPI library.
+    launched = any(int(os.environ.get(name) or 1) > 1 for name in _RANKS_VARIABLES)
+    if not launched and "mpi4py.MPI" not in sys.modules:
         return 1
     from mpi4py import MPI
 
     return int(MPI.COMM_WORLD.Get_size())
+
+
+def abandon(code: int) -> None:
+    """Under MPI, end the other ranks too: one that fails alone would leave them waiting."""
+    if "mpi4py.MPI" in sys.modules and _mpi_size() > 1:
+        from mpi4py import MPI
+
+        sys.stderr.flush()
+        MPI.COMM_WORLD.Abort(code)
 
 
 def _mpi_team() -> Iterator[Team]:

@@ -1,0 +1,44 @@
+# make demo: the whole pipeline on a synthetic web. make test: everything that can be checked.
+PYTHON ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check format clean
+
+help:
+	@echo "make demo    run the whole pipeline on a synthetic web, on this machine"
+	@echo "make test    run all tests"
+	@echo "make check   ruff, mypy, snakefmt, snakemake --lint"
+	@echo "make format  format Python and Snakemake files"
+	@echo "make clean   remove what demo and tests made (results/demo, build/)"
+
+demo: $(VENV)/.installed-cpu
+	@$(BIN)/laion-hpc demo run
+
+test: $(VENV)/.installed-test check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+clean:
+	rm -rf results/demo build
+
+# The environment is made again when the pins change, not before.
+$(VENV)/bin/python:
+	PYTHON="$(PYTHON)" scripts/make_venv.sh $(VENV)
+
+$(VENV)/.installed-%: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[cpu$(if $(filter test,$*),$(comma)test)]"
+	@touch $@
+
+comma := ,

@@ -1,0 +1,114 @@
+# What every stage file uses: the checked config, the lock files, the units, the way to run.
+import sys
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, workflow.basedir)
+
+from laion_hpc import config as settings
+from laion_hpc.crawl import read_lock
+
+# A wrong key or a missing lock file ends here, before anything is planned.
+CONFIG = settings.parse(
+    config,
+    origin=(
+        str(workflow.configfiles[-1]) if workflow.configfiles else "config/config.yaml"
+    ),
+)
+LOCKS = {
+    crawl: read_lock(Path(CONFIG.crawl_folder) / f"{crawl}.json")
+    for crawl in CONFIG.crawls
+}
+BLOCKS = [f"{block:04d}" for block in range(CONFIG.dataset.blocks)]
+RESULTS = CONFIG.results
+RUN = f"{RESULTS}/{{crawl}}"
+
+
+wildcard_constraints:
+    crawl="|".join(CONFIG.crawls),
+    block=r"\d{4}",
+    segment=r"[^/]+",
+
+
+# The package runs from this folder in whatever environment a rule gets (conda, module, venv),
+# and Python's own threads do not multiply with the processes that a rule starts.
+shell.prefix(
+    f"export PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} PYTHONUNBUFFERED=1; "
+)
+
+
+def digest(stage):
+    """Goes into the params of a stage's rules: they run again when a key they read changes."""
+    return settings.digest(CONFIG, stage)
+
+
+def growing(megabytes):
+    """Memory that doubles with each attempt: a job killed for want of it gets more."""
+    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+
+
+def longer(minutes):
+    """A time limit that grows with each attempt."""
+    return lambda wildcards, attempt: minutes * attempt
+
+
+def segments(pattern):
+    """`pattern` for every segment of every crawl."""
+    return [
+        pattern.format(crawl=crawl, segment=segment)
+        for crawl, lock in LOCKS.items()
+        for segment in lock.segments
+    ]
+
+
+def blocks(pattern, crawl=None):
+    """`pattern` for every block of one crawl, or of every crawl."""
+    crawls = [crawl] if crawl else CONFIG.crawls
+    return [
+        pattern.format(crawl=name, block=block) for name in crawls for block in BLOCKS
+    ]
+
+
+def of_crawl(pattern):
+    """An input function: `pattern` for every block of the rule's crawl."""
+    return lambda wildcards: blocks(pattern, wildcards.crawl)
+
+
+def seen_before(wildcards):
+    """The Bloom filters of this block in the crawls before this one."""
+    earlier = CONFIG.crawls[: CONFIG.crawls.index(wildcards.crawl)]
+    return [f"{RESULTS}/{crawl}/shuffle/{wildcards.block}.seen" for crawl in earlier]
+
+
+# Needs:  the config given to Snakemake.
+# Makes:  RESULTS/config.yaml, every key with its value: what the stages read, and the record of
+#         how the dataset was made.
+# How:    its params are the whole config, so it follows each change; the stages take it as
+#         `ancient` and follow only the digest of the keys that they read.
+localrules:
+    config,
+
+
+rule config:
+    output:
+        f"{RESULTS}/config.yaml",
+    log:
+        f"{RESULTS}/config.log",
+    benchmark:
+        f"{RESULTS}/config.tsv"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        values=CONFIG.model_dump(mode="json"),
+    message:
+        "Write down the config of this run"
+    run:
+        with open(output[0], "w") as stream:
+            yaml.safe_dump(
+                params.values, stream, sort_keys=False, allow_unicode=True
+            )
+
+
+CONFIG_FILE = ancient(rules.config.output[0])

@@ -1,0 +1,35 @@
+# download: the links of one block -> images in tar shards, on nodes that reach the internet.
+#
+# Needs:  shuffle/BLOCK.parquet.
+# Makes:  download/BLOCK/ with a tar, a parquet and statistics per shard; manifest.json last.
+# How:    fetches with trio and httpx, decodes in worker processes; goes on by shard after a kill.
+rule download:
+    input:
+        config=CONFIG_FILE,
+        links=rules.shuffle.output.parquet,
+    output:
+        manifest=f"{RUN}/download/{{block}}/manifest.json",
+    log:
+        f"{RUN}/logs/download/{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/download/{{block}}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(8_000),
+        runtime=longer(1_440),
+    params:
+        config=digest("download"),
+    message:
+        "Download block {wildcards.block} of {wildcards.crawl}"
+    shell:
+        "python -m laion_hpc download {input.links} --config {input.config}"
+        " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
+
+
+rule download_all:
+    input:
+        blocks(f"{RUN}/download/{{block}}/manifest.json"),
+    message:
+        "All blocks are downloaded"

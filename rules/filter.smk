@@ -1,0 +1,37 @@
+# filter: the pairs of one block that CLIP finds alike, repacked into full shards, on GPUs.
+#
+# Needs:  download/BLOCK/.
+# Makes:  filter/BLOCK/ with scores of all samples, shards of the kept ones; manifest.json last.
+# How:    ViT-B/32 for English, multilingual CLIP for the rest; a changed threshold needs no GPU.
+rule filter:
+    input:
+        config=CONFIG_FILE,
+        shards=rules.download.output.manifest,
+    output:
+        manifest=f"{RUN}/filter/{{block}}/manifest.json",
+    log:
+        f"{RUN}/logs/filter/{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/filter/{{block}}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(16_000),
+        runtime=longer(480),
+        launcher="",
+    params:
+        config=digest("filter"),
+    message:
+        "Filter block {wildcards.block} of {wildcards.crawl}"
+    shell:
+        "{resources.launcher} python -m laion_hpc filter $(dirname {input.shards})"
+        " --config {input.config} --processes {threads}"
+        " --output $(dirname {output.manifest}) > {log} 2>&1"
+
+
+rule filter_all:
+    input:
+        blocks(f"{RUN}/filter/{{block}}/manifest.json"),
+    message:
+        "All blocks are filtered"

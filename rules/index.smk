@@ -1,0 +1,153 @@
+# index: a kNN index over the image embeddings of a crawl, searched from disk.
+#
+# Needs:  embed/ and tag/ of all blocks.
+# Makes:  index/ with the index, its metadata, its evaluation: a folder that `search` serves.
+# How:    train on a sample of all blocks -> add each block by itself -> merge on disk -> measure
+#         recall against exact search.
+rule index_train:
+    input:
+        config=CONFIG_FILE,
+        embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
+    output:
+        index=f"{RUN}/index/trained.index",
+    log:
+        f"{RUN}/logs/index/train.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/train.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(32_000),
+        runtime=longer(480),
+    params:
+        config=digest("index"),
+    message:
+        "Train the index of {wildcards.crawl}"
+    shell:
+        "python -m laion_hpc index train $(dirname {input.embeddings}) --config {input.config}"
+        " --output {output.index} > {log} 2>&1"
+
+
+rule index_add:
+    input:
+        config=CONFIG_FILE,
+        trained=rules.index_train.output.index,
+        embeddings=rules.embed.output.manifest,
+    output:
+        index=f"{RUN}/index/blocks/{{block}}.index",
+        ledger=f"{RUN}/index/blocks/{{block}}.ledger.json",
+    log:
+        f"{RUN}/logs/index/add-{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/add-{{block}}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(32_000),
+        runtime=longer(240),
+    params:
+        config=digest("index"),
+    message:
+        "Add block {wildcards.block} to the index of {wildcards.crawl}"
+    shell:
+        "python -m laion_hpc index add {input.trained} $(dirname {input.embeddings})"
+        " --block {wildcards.block} --config {input.config} --output {output.index} > {log} 2>&1"
+
+
+rule index_metadata:
+    input:
+        config=CONFIG_FILE,
+        embeddings=rules.embed.output.manifest,
+        tags=rules.tag.output.parquet,
+    output:
+        table=f"{RUN}/index/metadata/{{block}}.arrow",
+    log:
+        f"{RUN}/logs/index/metadata-{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/metadata-{{block}}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(16_000),
+        runtime=longer(60),
+    params:
+        config=digest("index"),
+    message:
+        "Lay out the metadata of block {wildcards.block} for search"
+    shell:
+        "python -m laion_hpc index metadata $(dirname {input.embeddings}) {input.tags}"
+        " --block {wildcards.block} --config {input.config} --output {output.table} > {log} 2>&1"
+
+
+rule index_merge:
+    input:
+        config=CONFIG_FILE,
+        trained=rules.index_train.output.index,
+        blocks=of_crawl(f"{RUN}/index/blocks/{{block}}.index"),
+    output:
+        index=f"{RUN}/index/image.index",
+        lists=f"{RUN}/index/image.ivfdata",
+        about=f"{RUN}/index/index.json",
+        manifest=f"{RUN}/index/manifest.json",
+    log:
+        f"{RUN}/logs/index/merge.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/merge.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=growing(32_000),
+        runtime=longer(480),
+    params:
+        config=digest("index"),
+    message:
+        "Merge the index of {wildcards.crawl} on disk"
+    shell:
+        "python -m laion_hpc index merge {input.trained} {input.blocks} --config {input.config}"
+        " --output $(dirname {output.index}) > {log} 2>&1"
+
+
+rule index_evaluate:
+    input:
+        config=CONFIG_FILE,
+        manifest=rules.index_merge.output.manifest,
+        embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
+    output:
+        evaluation=f"{RUN}/index/evaluation.json",
+    log:
+        f"{RUN}/logs/index/evaluate.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/evaluate.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=growing(32_000),
+        runtime=longer(480),
+    params:
+        config=digest("index"),
+    message:
+        "Measure the recall of the index of {wildcards.crawl}"
+    shell:
+        "python -m laion_hpc index evaluate $(dirname {input.manifest})"
+        " $(dirname {input.embeddings}) --config {input.config}"
+        " --output {output.evaluation} > {log} 2>&1"
+
+
+rule index_all:
+    input:
+        [f"{RESULTS}/{crawl}/index/evaluation.json" for crawl in CONFIG.crawls],
+        blocks(f"{RUN}/index/metadata/{{block}}.arrow"),
+    message:
+        "The index is ready to be searched"
+
+
+rule index:
+    input:
+        rules.index_all.input,
+    message:
+        "The index is ready to be searched"

@@ -1,0 +1,32 @@
+# search: serve the index of the first crawl on this machine, until Ctrl-C.
+#
+# Needs:  index/ of the crawl.
+# Makes:  nothing; a page on http://127.0.0.1:8080. The service needs no workflow:
+#         `laion-hpc search results/CRAWL/index` is the same.
+# How:    the index and its metadata are memory-mapped; thumbnails come from the filtered shards.
+localrules:
+    search,
+
+
+rule search:
+    input:
+        rules.index_all.input,
+        config=CONFIG_FILE,
+    log:
+        f"{RESULTS}/{CONFIG.crawls[0]}/logs/search.log",
+    benchmark:
+        f"{RESULTS}/{CONFIG.crawls[0]}/benchmarks/search.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=16_000,
+        runtime=1_440,
+    params:
+        index=f"{RESULTS}/{CONFIG.crawls[0]}/index",
+        images=blocks(f"{RUN}/filter/{{block}}", CONFIG.crawls[0]),
+    message:
+        "Search {params.index}"
+    shell:
+        "python -m laion_hpc search {params.index} --images {params.images}"
+        " --config {input.config} 2>&1 | tee {log}"

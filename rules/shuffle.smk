@@ -1,0 +1,46 @@
+# shuffle: one block of every segment -> deduplicated, hosts mixed, cut into shards.
+#
+# Needs:  all segments of the crawl; the Bloom filters of this block in earlier crawls.
+# Makes:  shuffle/BLOCK.parquet, row group s = shard s, its ledger, and its own Bloom filter.
+# How:    reads row group BLOCK of every segment: the same URL is always in the same block, so
+#         what is unique here is unique in the whole crawl.
+rule shuffle:
+    input:
+        config=CONFIG_FILE,
+        segments=lambda wildcards: [
+            f"{RESULTS}/{wildcards.crawl}/extract/{segment}.parquet"
+            for segment in LOCKS[wildcards.crawl].segments
+        ],
+        seen=seen_before,
+    output:
+        parquet=f"{RUN}/shuffle/{{block}}.parquet",
+        ledger=f"{RUN}/shuffle/{{block}}.ledger.json",
+        seen=f"{RUN}/shuffle/{{block}}.seen",
+    log:
+        f"{RUN}/logs/shuffle/{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/shuffle/{{block}}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(8_000),
+        runtime=longer(60),
+    params:
+        config=digest("shuffle"),
+        before=lambda wildcards, input: " ".join(
+            f"--seen-before {path}" for path in input.seen
+        ),
+    message:
+        "Shuffle block {wildcards.block} of {wildcards.crawl}"
+    shell:
+        "python -m laion_hpc shuffle {input.segments} --crawl {wildcards.crawl}"
+        " --block {wildcards.block} {params.before} --seen-after {output.seen}"
+        " --config {input.config} --output {output.parquet} > {log} 2>&1"
+
+
+rule shuffle_all:
+    input:
+        blocks(f"{RUN}/shuffle/{{block}}.ledger.json"),
+    message:
+        "All blocks are shuffled"
