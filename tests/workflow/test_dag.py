@@ -1,0 +1,157 @@
+"""The workflow plans what it should: whole datasets, single targets, real configs, clusters."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+STAGES = "extract shuffle download filter embed tag index release search".split()
+
+
+def snakemake(*arguments: str, cwd: Path) -> str:
+    """Run Snakemake on this repository's Snakefile in `cwd`; its whole output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
+
+
+def planned(output: str) -> Counter[str]:
+    """Jobs per rule from the table that a dry run prints."""
+    table = output.split("Job stats:")[1].split("\n\n")[0]
+    rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
+    return Counter({rule: int(n) for rule, n in rows})
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder as a fresh clone would be: config and profiles, no results."""
+    for name in ("config", "profiles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "slurm").symlink_to("profiles/slurm")
+    return tmp_path
+
+
+def test_a_dry_run_of_the_sample_plans_every_stage(site: Path) -> None:
+    jobs = planned(snakemake("-n", "--cores", "2", cwd=site))
+    assert jobs["extract"] == 1
+    for stage in ("shuffle", "download", "filter", "embed", "tag", "index_add", "release_block"):
+        assert jobs[stage] == 4, stage
+    assert jobs["report_page"] == jobs["index_evaluate"] == jobs["release_gather"] == 1
+
+
+def test_a_dry_run_of_the_demo_needs_nothing_built(site: Path) -> None:
+    jobs = planned(snakemake("-n", "--cores", "2", "--configfile", "config/demo.yaml", cwd=site))
+    assert jobs["extract"] == 2
+    assert jobs["shuffle"] == 2
+
+
+def test_the_slurm_profile_works_as_typed(site: Path) -> None:
+    jobs = planned(snakemake("--profile", "slurm", "-n", cwd=site))
+    assert jobs["filter"] == 4
+
+
+def test_one_block_of_one_stage_plans_only_what_it_needs(site: Path) -> None:
+    target = "results/CC-MAIN-2022-40-sample/filter/0002/manifest.json"
+    jobs = planned(snakemake("-n", "--cores", "2", target, cwd=site))
+    del jobs["total"]
+    assert jobs == {"config": 1, "extract": 1, "shuffle": 1, "download": 1, "filter": 1}
+
+
+@pytest.mark.parametrize(
+    "target", ["dataset", "index", "report", *(f"{s}_all" for s in STAGES[:-1])]
+)
+def test_every_named_target_exists(site: Path, target: str) -> None:
+    assert planned(snakemake("-n", "--cores", "2", target, cwd=site))["extract"] == 1
+
+
+def test_lint_is_clean(site: Path) -> None:
+    assert "Congratulations" in snakemake("--lint", cwd=site)
+
+
+def test_a_whole_crawl_stays_under_ten_thousand_jobs(tmp_path: Path) -> None:
+    segments = {
+        f"{1640000000000 + n}.{n}": [f"wat/{n:03d}-{k:05d}.warc.wat.gz" for k in range(900)]
+        for n in range(100)
+    }
+    crawls = tmp_path / "config/crawls"
+    crawls.mkdir(parents=True)
+    lock = {"name": "WHOLE", "prefix": "https://data.example/", "segments": segments}
+    (crawls / "WHOLE.json").write_text(json.dumps(lock))
+    (tmp_path / "config/config.yaml").write_text("crawls: [WHOLE]\n")
+    jobs = planned(snakemake("-n", "--quiet", "rules", "--cores", "2", cwd=tmp_path))
+    assert jobs["extract"] == 100
+    assert jobs["shuffle"] == 500
+    assert jobs["total"] < 10_000
+
+
+def test_a_wrong_key_stops_before_anything_is_planned(site: Path) -> None:
+    (site / "wrong.yaml").write_text("filter: {thresholds: {en: 28}}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n"]
+        + ["--configfile", "wrong.yaml"],
+        cwd=site,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "filter.thresholds.en" in done.stdout + done.stderr
+
+
+def test_an_unknown_crawl_says_how_to_make_its_lock(site: Path) -> None:
+    (site / "unknown.yaml").write_text("crawls: [CC-MAIN-1999-01]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n"]
+        + ["--configfile", "unknown.yaml"],
+        cwd=site,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "laion-hpc crawl CC-MAIN-1999-01" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_one_name_everywhere(stage: str) -> None:
+    assert (ROOT / "rules" / f"{stage}.smk").exists()
+    assert (ROOT / "laion_hpc" / stage / "command.py").exists()
+    assert list((ROOT / "tests" / stage).glob("test_*.py"))
+    assert f"| `{stage}` |" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_conda_environments_pin_what_pyproject_pins(name: str) -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pins = set(project["dependencies"]).union(*extras.values())
+    environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
+    listed = environment["dependencies"][-1]["pip"]
+    assert set(listed) <= pins
+    for extra in ("extract", "download", "clip", "release", "search"):
+        assert set(extras[extra]) <= set(listed)
+    assert any(pin.startswith(f"faiss-{name}==") for pin in listed)
+
+
+def test_no_stage_imports_another() -> None:
+    for stage in STAGES:
+        for source in (ROOT / "laion_hpc" / stage).rglob("*.py"):
+            for other in set(STAGES) - {stage}:
+                assert f"laion_hpc.{other}" not in source.read_text(), f"{source} imports {other}"
