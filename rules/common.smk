@@ -7,6 +7,7 @@ import yaml
 sys.path.insert(0, workflow.basedir)
 
 from laion_hpc import config as settings
+from laion_hpc.atomic import write_bytes
 from laion_hpc.crawl import read_lock
 
 # A wrong key or a missing lock file ends here, before anything is planned.
@@ -34,7 +35,7 @@ wildcard_constraints:
 # The package runs from this folder in whatever environment a rule gets (conda, module, venv),
 # and Python's own threads do not multiply with the processes that a rule starts.
 shell.prefix(
-    f"export PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} PYTHONUNBUFFERED=1; "
+    f"export PYTHONPATH={workflow.basedir}:${{{{PYTHONPATH:-}}}} PYTHONUNBUFFERED=1; "
 )
 
 
@@ -81,34 +82,15 @@ def seen_before(wildcards):
     return [f"{RESULTS}/{crawl}/shuffle/{wildcards.block}.seen" for crawl in earlier]
 
 
-# Needs:  the config given to Snakemake.
-# Makes:  RESULTS/config.yaml, every key with its value: what the stages read, and the record of
-#         how the dataset was made.
-# How:    its params are the whole config, so it follows each change; the stages take it as
-#         `ancient` and follow only the digest of the keys that they read.
-localrules:
-    config,
+# Every key of this run with its value: what the stages read, and the record of how the dataset was
+# made. It is no input of theirs: they follow the digest of the keys they read, not this file.
+CONFIG_FILE = f"{RESULTS}/config.yaml"
 
 
-rule config:
-    output:
-        f"{RESULTS}/config.yaml",
-    log:
-        f"{RESULTS}/config.log",
-    benchmark:
-        f"{RESULTS}/config.tsv"
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        values=CONFIG.model_dump(mode="json"),
-    message:
-        "Write down the config of this run"
-    run:
-        with open(output[0], "w") as stream:
-            yaml.safe_dump(
-                params.values, stream, sort_keys=False, allow_unicode=True
-            )
-
-
-CONFIG_FILE = ancient(rules.config.output[0])
+onstart:
+    write_bytes(
+        Path(CONFIG_FILE),
+        yaml.safe_dump(
+            CONFIG.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        ).encode(),
+    )

@@ -5,7 +5,6 @@
 # How:    fetches with trio and httpx, decodes in worker processes; goes on by shard after a kill.
 rule download:
     input:
-        config=CONFIG_FILE,
         links=rules.shuffle.output.parquet,
     output:
         manifest=f"{RUN}/download/{{block}}/manifest.json",
@@ -20,11 +19,12 @@ rule download:
         mem_mb=growing(8_000),
         runtime=longer(1_440),
     params:
+        file=CONFIG_FILE,
         config=digest("download"),
     message:
         "Download block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc download {input.links} --config {input.config}"
+        "python -m laion_hpc download {input.links} --config {params.file}"
         " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
 
 

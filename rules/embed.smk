@@ -5,7 +5,6 @@
 # How:    one MPI rank per GPU where the profile sets `launcher`; goes on by shard after a kill.
 rule embed:
     input:
-        config=CONFIG_FILE,
         shards=rules.filter.output.manifest,
     output:
         manifest=f"{RUN}/embed/{{block}}/manifest.json",
@@ -21,12 +20,13 @@ rule embed:
         runtime=longer(480),
         launcher="",
     params:
+        file=CONFIG_FILE,
         config=digest("embed"),
     message:
         "Embed block {wildcards.block} of {wildcards.crawl}"
     shell:
         "{resources.launcher} python -m laion_hpc embed $(dirname {input.shards})"
-        " --config {input.config} --processes {threads}"
+        " --config {params.file} --processes {threads}"
         " --output $(dirname {output.manifest}) > {log} 2>&1"
 
 

@@ -6,7 +6,6 @@
 #         finished WAT survives a kill.
 rule extract:
     input:
-        config=CONFIG_FILE,
         lock=f"{CONFIG.crawl_folder}/{{crawl}}.json",
     output:
         parquet=f"{RUN}/extract/{{segment}}.parquet",
@@ -23,12 +22,13 @@ rule extract:
         runtime=longer(240),
         launcher="",
     params:
+        file=CONFIG_FILE,
         config=digest("extract"),
     message:
         "Extract the image links of segment {wildcards.segment}"
     shell:
         "{resources.launcher} python -m laion_hpc extract --lock {input.lock}"
-        " --segment {wildcards.segment} --config {input.config} --processes {threads}"
+        " --segment {wildcards.segment} --config {params.file} --processes {threads}"
         " --output {output.parquet} > {log} 2>&1"
 
 

@@ -5,7 +5,6 @@
 # How:    ViT-B/32 for English, multilingual CLIP for the rest; a changed threshold needs no GPU.
 rule filter:
     input:
-        config=CONFIG_FILE,
         shards=rules.download.output.manifest,
     output:
         manifest=f"{RUN}/filter/{{block}}/manifest.json",
@@ -21,12 +20,13 @@ rule filter:
         runtime=longer(480),
         launcher="",
     params:
+        file=CONFIG_FILE,
         config=digest("filter"),
     message:
         "Filter block {wildcards.block} of {wildcards.crawl}"
     shell:
         "{resources.launcher} python -m laion_hpc filter $(dirname {input.shards})"
-        " --config {input.config} --processes {threads}"
+        " --config {params.file} --processes {threads}"
         " --output $(dirname {output.manifest}) > {log} 2>&1"
 
 

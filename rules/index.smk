@@ -6,7 +6,6 @@
 #         recall against exact search.
 rule index_train:
     input:
-        config=CONFIG_FILE,
         embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
     output:
         index=f"{RUN}/index/trained.index",
@@ -21,17 +20,17 @@ rule index_train:
         mem_mb=growing(32_000),
         runtime=longer(480),
     params:
+        file=CONFIG_FILE,
         config=digest("index"),
     message:
         "Train the index of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc index train $(dirname {input.embeddings}) --config {input.config}"
+        "python -m laion_hpc index train $(dirname {input.embeddings}) --config {params.file}"
         " --output {output.index} > {log} 2>&1"
 
 
 rule index_add:
     input:
-        config=CONFIG_FILE,
         trained=rules.index_train.output.index,
         embeddings=rules.embed.output.manifest,
     output:
@@ -48,17 +47,17 @@ rule index_add:
         mem_mb=growing(32_000),
         runtime=longer(240),
     params:
+        file=CONFIG_FILE,
         config=digest("index"),
     message:
         "Add block {wildcards.block} to the index of {wildcards.crawl}"
     shell:
         "python -m laion_hpc index add {input.trained} $(dirname {input.embeddings})"
-        " --block {wildcards.block} --config {input.config} --output {output.index} > {log} 2>&1"
+        " --block {wildcards.block} --config {params.file} --output {output.index} > {log} 2>&1"
 
 
 rule index_metadata:
     input:
-        config=CONFIG_FILE,
         embeddings=rules.embed.output.manifest,
         tags=rules.tag.output.parquet,
     output:
@@ -74,17 +73,17 @@ rule index_metadata:
         mem_mb=growing(16_000),
         runtime=longer(60),
     params:
+        file=CONFIG_FILE,
         config=digest("index"),
     message:
         "Lay out the metadata of block {wildcards.block} for search"
     shell:
         "python -m laion_hpc index metadata $(dirname {input.embeddings}) {input.tags}"
-        " --block {wildcards.block} --config {input.config} --output {output.table} > {log} 2>&1"
+        " --block {wildcards.block} --config {params.file} --output {output.table} > {log} 2>&1"
 
 
 rule index_merge:
     input:
-        config=CONFIG_FILE,
         trained=rules.index_train.output.index,
         blocks=of_crawl(f"{RUN}/index/blocks/{{block}}.index"),
     output:
@@ -103,17 +102,17 @@ rule index_merge:
         mem_mb=growing(32_000),
         runtime=longer(480),
     params:
+        file=CONFIG_FILE,
         config=digest("index"),
     message:
         "Merge the index of {wildcards.crawl} on disk"
     shell:
-        "python -m laion_hpc index merge {input.trained} {input.blocks} --config {input.config}"
+        "python -m laion_hpc index merge {input.trained} {input.blocks} --config {params.file}"
         " --output $(dirname {output.index}) > {log} 2>&1"
 
 
 rule index_evaluate:
     input:
-        config=CONFIG_FILE,
         manifest=rules.index_merge.output.manifest,
         embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
     output:
@@ -129,12 +128,13 @@ rule index_evaluate:
         mem_mb=growing(32_000),
         runtime=longer(480),
     params:
+        file=CONFIG_FILE,
         config=digest("index"),
     message:
         "Measure the recall of the index of {wildcards.crawl}"
     shell:
         "python -m laion_hpc index evaluate $(dirname {input.manifest})"
-        " $(dirname {input.embeddings}) --config {input.config}"
+        " $(dirname {input.embeddings}) --config {params.file}"
         " --output {output.evaluation} > {log} 2>&1"
 
 

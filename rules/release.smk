@@ -5,7 +5,6 @@
 # How:    one job per block writes its parts; one last job counts and describes the whole.
 rule release_block:
     input:
-        config=CONFIG_FILE,
         embeddings=rules.embed.output.manifest,
         tags=rules.tag.output.parquet,
     output:
@@ -21,18 +20,18 @@ rule release_block:
         mem_mb=growing(16_000),
         runtime=longer(120),
     params:
+        file=CONFIG_FILE,
         config=digest("release"),
     message:
         "Release block {wildcards.block} of {wildcards.crawl}"
     shell:
         "python -m laion_hpc release block $(dirname {input.embeddings}) {input.tags}"
-        " --block {wildcards.block} --config {input.config}"
+        " --block {wildcards.block} --config {params.file}"
         " --output $(dirname $(dirname {output.ledger})) > {log} 2>&1"
 
 
 rule release_gather:
     input:
-        config=CONFIG_FILE,
         blocks=of_crawl(f"{RUN}/release/blocks/{{block}}.ledger.json"),
     output:
         manifest=f"{RUN}/release/manifest.json",
@@ -51,17 +50,17 @@ rule release_gather:
         mem_mb=growing(16_000),
         runtime=longer(240),
     params:
+        file=CONFIG_FILE,
         config=digest("release"),
     message:
         "Describe the dataset of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc release gather $(dirname {output.manifest}) --config {input.config}"
+        "python -m laion_hpc release gather $(dirname {output.manifest}) --config {params.file}"
         " --output $(dirname {output.manifest}) > {log} 2>&1"
 
 
 rule report_page:
     input:
-        config=CONFIG_FILE,
         statistics=rules.release_gather.output.statistics,
         evaluation=rules.index_evaluate.output.evaluation,
     output:
@@ -81,11 +80,12 @@ rule report_page:
         mem_mb=growing(4_000),
         runtime=longer(60),
     params:
+        file=CONFIG_FILE,
         config=digest("release"),
     message:
         "Report on {wildcards.crawl}"
     shell:
-        "python -m laion_hpc report $(dirname {output.page}) --config {input.config}"
+        "python -m laion_hpc report $(dirname {output.page}) --config {params.file}"
         " --output {output.page} > {log} 2>&1"
 
 

@@ -10,8 +10,8 @@ localrules:
 
 rule search:
     input:
-        rules.index_all.input,
-        config=CONFIG_FILE,
+        evaluation=f"{RESULTS}/{CONFIG.crawls[0]}/index/evaluation.json",
+        metadata=blocks(f"{RUN}/index/metadata/{{block}}.arrow", CONFIG.crawls[0]),
     log:
         f"{RESULTS}/{CONFIG.crawls[0]}/logs/search.log",
     benchmark:
@@ -23,10 +23,11 @@ rule search:
         mem_mb=16_000,
         runtime=1_440,
     params:
-        index=f"{RESULTS}/{CONFIG.crawls[0]}/index",
+        file=CONFIG_FILE,
+        index=lambda wildcards, input: Path(input.evaluation).parent,
         images=blocks(f"{RUN}/filter/{{block}}", CONFIG.crawls[0]),
     message:
         "Search {params.index}"
     shell:
         "python -m laion_hpc search {params.index} --images {params.images}"
-        " --config {input.config} 2>&1 | tee {log}"
+        " --config {params.file} 2>&1 | tee {log}"

@@ -6,7 +6,6 @@
 #         what is unique here is unique in the whole crawl.
 rule shuffle:
     input:
-        config=CONFIG_FILE,
         segments=lambda wildcards: [
             f"{RESULTS}/{wildcards.crawl}/extract/{segment}.parquet"
             for segment in LOCKS[wildcards.crawl].segments
@@ -27,6 +26,7 @@ rule shuffle:
         mem_mb=growing(8_000),
         runtime=longer(60),
     params:
+        file=CONFIG_FILE,
         config=digest("shuffle"),
         before=lambda wildcards, input: " ".join(
             f"--seen-before {path}" for path in input.seen
@@ -36,7 +36,7 @@ rule shuffle:
     shell:
         "python -m laion_hpc shuffle {input.segments} --crawl {wildcards.crawl}"
         " --block {wildcards.block} {params.before} --seen-after {output.seen}"
-        " --config {input.config} --output {output.parquet} > {log} 2>&1"
+        " --config {params.file} --output {output.parquet} > {log} 2>&1"
 
 
 rule shuffle_all:

@@ -5,7 +5,6 @@
 # How:    small networks in numpy: a million embeddings a minute and core, no GPU needed.
 rule tag:
     input:
-        config=CONFIG_FILE,
         embeddings=rules.embed.output.manifest,
         shards=rules.filter.output.manifest,
     output:
@@ -22,11 +21,12 @@ rule tag:
         mem_mb=growing(8_000),
         runtime=longer(60),
     params:
+        file=CONFIG_FILE,
         config=digest("tag"),
     message:
         "Tag block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc tag $(dirname {input.embeddings}) --config {input.config}"
+        "python -m laion_hpc tag $(dirname {input.embeddings}) --config {params.file}"
         " --output {output.parquet} > {log} 2>&1"
 
 

@@ -36,7 +36,7 @@ class ReplayProxy:
 
     def __init__(self, images: Path) -> None:
         self._lock = threading.Lock()
-        self._tar = tarfile.open(images)
+        self._tar = tarfile.open(images)  # noqa: SIM115 (open as long as we serve)
         self._members = {info.name: info for info in self._tar if info.isfile()}
         self._by_plain_name = {unquote(name): info for name, info in self._members.items()}
         self.asked = 0

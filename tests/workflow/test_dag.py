@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-STAGES = "extract shuffle download filter embed tag index release search".split()
+STAGES = ["extract", "shuffle", "download", "filter", "embed", "tag", "index", "release", "search"]
 
 
 def snakemake(*arguments: str, cwd: Path) -> str:
@@ -69,14 +69,13 @@ def test_one_block_of_one_stage_plans_only_what_it_needs(site: Path) -> None:
     target = "results/CC-MAIN-2022-40-sample/filter/0002/manifest.json"
     jobs = planned(snakemake("-n", "--cores", "2", target, cwd=site))
     del jobs["total"]
-    assert jobs == {"config": 1, "extract": 1, "shuffle": 1, "download": 1, "filter": 1}
+    assert jobs == {"extract": 1, "shuffle": 1, "download": 1, "filter": 1}
 
 
-@pytest.mark.parametrize(
-    "target", ["dataset", "index", "report", *(f"{s}_all" for s in STAGES[:-1])]
-)
-def test_every_named_target_exists(site: Path, target: str) -> None:
-    assert planned(snakemake("-n", "--cores", "2", target, cwd=site))["extract"] == 1
+def test_every_named_target_exists(site: Path) -> None:
+    targets = {"dataset", "index", "report", *(f"{stage}_all" for stage in STAGES[:-1])}
+    jobs = planned(snakemake("-n", "--cores", "2", *sorted(targets), cwd=site))
+    assert targets <= set(jobs)
 
 
 def test_lint_is_clean(site: Path) -> None:
@@ -99,32 +98,27 @@ def test_a_whole_crawl_stays_under_ten_thousand_jobs(tmp_path: Path) -> None:
     assert jobs["total"] < 10_000
 
 
-def test_a_wrong_key_stops_before_anything_is_planned(site: Path) -> None:
-    (site / "wrong.yaml").write_text("filter: {thresholds: {en: 28}}\n")
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("filter: {thresholds: {en: 28}}", "filter.thresholds.en"),
+        ("crawls: [CC-MAIN-1999-01]", "laion-hpc crawl CC-MAIN-1999-01"),
+    ],
+)
+def test_a_wrong_config_stops_before_anything_is_planned(
+    site: Path, config: str, words: str
+) -> None:
+    (site / "wrong.yaml").write_text(config)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n"]
-        + ["--configfile", "wrong.yaml"],
+        [*command, "-n", "--configfile", "wrong.yaml"],
         cwd=site,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode != 0
-    assert "filter.thresholds.en" in done.stdout + done.stderr
-
-
-def test_an_unknown_crawl_says_how_to_make_its_lock(site: Path) -> None:
-    (site / "unknown.yaml").write_text("crawls: [CC-MAIN-1999-01]\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n"]
-        + ["--configfile", "unknown.yaml"],
-        cwd=site,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode != 0
-    assert "laion-hpc crawl CC-MAIN-1999-01" in done.stdout + done.stderr
+    assert words in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES)
