@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -45,8 +45,29 @@ class ModelConfig(Section):
     )
     pretrained: str = Field("", description="open_clip's tag of the weights, such as openai.")
     folder: str = Field(
-        "", description="A local folder with config, weights and tokenizer; wins over the tag."
+        "",
+        description="A local folder with config, weights and tokenizer (`package:…` lies in "
+        "laion_hpc itself); wins over the tag.",
     )
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> ModelConfig:
+        if self.library == "sentence_transformers":
+            if self.pretrained:
+                raise ValueError("pretrained: a sentence_transformers model has no such tags")
+        elif not self.folder and not self.pretrained:
+            raise ValueError("an open_clip model needs pretrained (a tag) or folder")
+        elif not self.folder and ("/" in self.pretrained or self.pretrained.endswith(".pt")):
+            raise ValueError(
+                "pretrained is a tag, not a file: a weights file tells neither its activation nor "
+                "its mean and std; make a folder of it with `laion-hpc models import`"
+            )
+        elif self.pretrained == "openai" and not self.name.endswith("-quickgelu"):
+            # The plain architectures compute GELU: such embeddings are off, and nothing fails.
+            raise ValueError(
+                f"OpenAI's weights need QuickGELU: write name: {self.name}-quickgelu"
+            )
+        return self
 
 
 class ExtractConfig(Section):
@@ -69,7 +90,10 @@ class ExtractConfig(Section):
         0.7, description="Below it, or where CLD3 is not reliable, the text's class is nolang."
     )
     max_failed_wats: int = Field(
-        0, ge=0, description="Unreadable WAT files that a segment tolerates before its job fails."
+        0,
+        ge=0,
+        description="Unreadable WAT files that a segment tolerates before its job fails.",
+        json_schema_extra=RUNTIME,
     )
 
 
@@ -82,6 +106,10 @@ class ShuffleConfig(Section):
     blocked_hosts: tuple[str, ...] = Field(
         (), description="Hosts whose links are dropped, subdomains included."
     )
+    blocked_url_hashes: str = Field(
+        "",
+        description="A file of SHA-256 hashes of URLs in hex, one a line: their links are dropped.",
+    )
     seen_false_positive_rate: float = Field(
         1e-4, gt=0, lt=0.5, description="Of the Bloom filter of URLs kept in earlier crawls."
     )
@@ -92,19 +120,33 @@ class DownloadConfig(Section):
 
     user_agent: str = Field(
         "laion-hpc/0.1 (+https://example.org/our-crawler-page)",
-        description="Tell site owners who you are and where to complain; required for real runs.",
+        description="Who you are and where site owners can complain. With the placeholder only "
+        "loopback networks in allow_networks, or a proxy on loopback, can be used.",
     )
     connections: int = Field(
         256, ge=1, le=4096, description="Requests in flight per process.", json_schema_extra=RUNTIME
     )
-    connections_per_host: int = Field(2, ge=1, description="Requests in flight to one host.")
+    connections_per_host: int = Field(
+        2,
+        ge=1,
+        description="Requests in flight to one host, per process.",
+        json_schema_extra=RUNTIME,
+    )
+    host_interval_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Between the starts of two requests to one host, per process.",
+        json_schema_extra=RUNTIME,
+    )
     deadline_seconds: float = Field(
         20.0, gt=0, description="For one sample: redirects, retries and body together."
     )
-    retries: int = Field(1, ge=0, le=10, description="Of time-outs, resets and 408/425/429/5xx.")
+    retries: int = Field(2, ge=0, le=10, description="Of time-outs, resets and 408/425/429/5xx.")
     max_redirects: int = Field(5, ge=0, le=20, description="Followed, each address checked.")
     min_bytes: int = Field(5_000, ge=0, description="Smaller bodies are dropped (LAION: 5 KB).")
-    max_bytes: int = Field(25_000_000, ge=1, description="Larger bodies are cut off and dropped.")
+    max_bytes: int = Field(
+        25_000_000, ge=1, le=1_000_000_000, description="Larger bodies are cut off and dropped."
+    )
     max_pixels: int = Field(
         50_000_000, ge=1, description="Checked in the header, before decoding (bombs)."
     )
@@ -112,20 +154,37 @@ class DownloadConfig(Section):
     max_aspect_ratio: float = Field(20.0, ge=1, description="Longer side over shorter side.")
     formats: tuple[str, ...] = Field(
         ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"),
+        min_length=1,
         description="Pillow formats that are decoded; anything else is not an image.",
+    )
+    decode_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="A picture that takes longer to decode is dropped and its decoder replaced.",
+        json_schema_extra=RUNTIME,
     )
     resize_mode: Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"] = Field(
         "keep_ratio", description="img2dataset's modes."
     )
-    image_size: int = Field(256, ge=8, description="Target side in pixels.")
+    image_size: int = Field(256, ge=8, le=16_384, description="Target side in pixels.")
     resize_only_if_bigger: bool = Field(True, description="Never enlarge.")
+    skip_reencode: bool = Field(
+        False, description="Store the downloaded bytes where nothing about them has to change."
+    )
     encode_format: Literal["jpg", "webp", "png"] = Field("jpg", description="Of stored images.")
     encode_quality: int = Field(95, ge=1, le=100, description="JPEG or WebP quality.")
     respect_opt_out: bool = Field(
-        True, description="Honour X-Robots-Tag noai, noimageai, noindex, noimageindex, noml."
+        True,
+        description="Honour X-Robots-Tag noai, noimageai, noindex, noimageindex, noml and "
+        "TDM-Reservation.",
     )
     respect_robots_txt: bool = Field(
         True, description="Fetch each host's robots.txt once and obey."
+    )
+    hash_blocklist: str = Field(
+        "",
+        description="File of MD5 or SHA-256 hashes, one hex digest a line: images whose "
+        "downloaded bytes have one are dropped before anything of them is written.",
     )
     allow_networks: tuple[str, ...] = Field(
         (), description="Non-public networks that may be connected to, such as 127.0.0.0/8."
@@ -134,11 +193,21 @@ class DownloadConfig(Section):
 
 
 class ThresholdsConfig(Section):
-    """Lowest cosine kept, per language class."""
+    """Lowest cosine kept, per language class: three numbers, or `laion5b` or `laion400m`."""
 
     en: Cosine = Field(0.28, description="English, ViT-B/32 (LAION-5B).")
     multi: Cosine = Field(0.26, description="Other languages, multilingual CLIP (LAION-5B).")
     nolang: Cosine = Field(0.26, description="No detected language, multilingual CLIP (LAION-5B).")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, value: Any) -> Any:
+        presets = {"laion5b": {}, "laion400m": dict.fromkeys(("en", "multi", "nolang"), 0.3)}
+        if isinstance(value, str):
+            if value not in presets:
+                raise ValueError(f"the presets are {', '.join(presets)}")
+            return presets[value]
+        return value
 
 
 class FilterConfig(Section):
@@ -155,10 +224,16 @@ class FilterConfig(Section):
         ),
         description="Text tower for every other text, on the same image space.",
     )
-    thresholds: ThresholdsConfig = Field(ThresholdsConfig(), description="Lowest cosine kept.")
+    thresholds: ThresholdsConfig = Field(
+        ThresholdsConfig(),
+        description="Lowest cosine kept, per language class; or the presets `laion5b` and "
+        "`laion400m` (0.3 for all).",
+    )
     zero_shot: str = Field(
         "laion400m",
-        description="Content filter: prompts of `laion400m`, of a YAML file, or `off`.",
+        min_length=1,
+        description="Content filter: prompts of `laion400m`, of a YAML file (`package:…` lies in "
+        "laion_hpc itself), or `off`.",
     )
     batch_size: int = Field(256, ge=1, description="Images per forward pass.")
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -167,6 +242,11 @@ class FilterConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: fp16 on a GPU, fp32 on a CPU."
     )
+
+    @field_validator("zero_shot", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare `off` as false
 
 
 class EmbedConfig(Section):
@@ -190,7 +270,8 @@ class TagConfig(Section):
 
     heads: tuple[str, ...] = Field(
         ("models/heads/punsafe", "models/heads/pwatermark", "models/heads/aesthetic"),
-        description="Folders of heads (head.json + weights.safetensors); one column each.",
+        description="Folders of heads (head.json + weights.safetensors); one column each. "
+        "`package:…` lies in laion_hpc itself.",
     )
 
 
@@ -223,6 +304,13 @@ class ReleaseConfig(Section):
     """The published dataset."""
 
     title: str = Field("An image-text dataset from the web", description="Of card and report.")
+    license: str = Field(
+        "cc-by-4.0",
+        description="Licence of the metadata, as Hugging Face spells it (LAION: cc-by-4.0).",
+    )
+    contact: str = Field(
+        "", description="Where people ask for a removal: an address or a URL, for the card."
+    )
     subsets: tuple[SubsetConfig, ...] = Field(
         (
             SubsetConfig(name="high-resolution", where="WIDTH >= 1024 AND HEIGHT >= 1024"),
@@ -230,10 +318,22 @@ class ReleaseConfig(Section):
                 name="aesthetic",
                 where="pwatermark < 0.8 AND punsafe < 0.5 AND aesthetic > 5",
             ),
+            SubsetConfig(name="laion-400m", where="LANGUAGE = 'en' AND similarity >= 0.3"),
+            SubsetConfig(name="research-safe", where="punsafe <= 0.45"),
         ),
         description="Parquet subsets of the joined release.",
     )
     rows_per_part: int = Field(10_000_000, ge=1, description="Most rows in one parquet part.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> ReleaseConfig:
+        names = [subset.name for subset in self.subsets]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"subsets: two are called {name!r}")
+            if name.removesuffix("-joined") in ("laion-en", "laion-multi", "laion-nolang"):
+                raise ValueError(f"subsets: {name!r} is the name of a split")
+        return self
 
 
 class SearchConfig(Section):

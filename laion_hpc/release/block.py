@@ -1,0 +1,236 @@
+"""One block of embedded and tagged samples -> its parts of the splits and of the subsets."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from laion_hpc import ledger
+from laion_hpc.config.sections import ReleaseConfig
+from laion_hpc.errors import InputError
+from laion_hpc.ledger import File, Ledger
+from laion_hpc.progress import progress
+from laion_hpc.release import columns, subsets
+from laion_hpc.release.parts import PartsWriter
+from laion_hpc.schemas import EMBEDDED_SAMPLE, TAGS
+
+UNIT = "samples"
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one job makes: which block, where to, and by which config."""
+
+    number: int
+    release: Path
+    ledger: Path
+    config: ReleaseConfig
+    digest: str
+    threads: int = 1
+
+
+def make_block(embeddings: Path, tags: Path, block: Block) -> Ledger:
+    """Write a block's parts of all splits and subsets; return its ledger (unit: samples).
+
+    Done already from the very same inputs and config: nothing is written. Parts that an earlier
+    attempt left and this one does not make are removed. InputError if embeddings and tags are
+    not of the same samples in the same order.
+    """
+    listed = metadata_files(embeddings)
+    sources = list(listed)
+    source = _source(listed, tags)
+    done = ledger.finished(block.ledger, config=block.digest, source=source)
+    if done is not None:
+        return done
+    tagged = _read_tags(tags)
+    wide = columns.wide_schema(tagged.schema)
+    subsets.check(block.config.subsets, wide)
+    keep = columns.first_of_each(tagged["hash"].to_numpy())
+    counts = _count_classes(sources, tags, keep)
+
+    block.ledger.unlink(missing_ok=True)
+    parts = _write_splits(sources, tagged, tags, keep, wide, counts, block)
+    in_subset = {}
+    for subset in block.config.subsets:
+        made = subsets.write(
+            subset,
+            _joined(parts, block.release),
+            wide,
+            block=block.number,
+            release=block.release,
+            rows_per_part=block.config.rows_per_part,
+            threads=block.threads,
+        )
+        in_subset[subset.name] = sum(rows for _, rows in made)
+        parts += made
+    _remove_stale(block, {path for path, _ in parts})
+
+    kept = sum(counts.values())
+    book = Ledger(
+        stage="release",
+        unit=UNIT,
+        inputs=len(keep),
+        kept=kept,
+        dropped={"duplicate_hash": len(keep) - kept},
+        config=block.digest,
+        source=source,
+        counts={"class": dict(sorted(counts.items())), "subset": in_subset},
+        files=tuple(_entry(path, rows, block.ledger.parent) for path, rows in parts),
+    )
+    book.write(block.ledger)
+    return book
+
+
+def metadata_files(embeddings: Path) -> dict[Path, File | None]:
+    """The metadata tables of an embedded block in order, as its manifest lists them.
+
+    Without a manifest (embeddings that another tool made) they are those that are there, and
+    nothing is known of them (None). InputError if one is missing.
+    """
+    if (embeddings / ledger.MANIFEST).exists():
+        listed = ledger.read(embeddings / ledger.MANIFEST).files
+        found: dict[Path, File | None] = {
+            embeddings / entry.name: entry
+            for entry in sorted(listed, key=lambda entry: entry.name)
+            if entry.name.startswith("metadata/") and entry.name.endswith(".parquet")
+        }
+        for path, entry in found.items():
+            if entry and (not path.exists() or path.stat().st_size != entry.bytes):
+                raise InputError(f"{path}: missing or not as its manifest says; run `embed` again")
+        return found
+    folder = embeddings / "metadata"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; is {embeddings} an output of `embed`?")
+    return dict.fromkeys(sorted(folder.glob("metadata_*.parquet")))
+
+
+def _source(files: dict[Path, File | None], tags: Path) -> str:
+    """Fingerprint of all inputs; checksums that the block's manifest records are not redone."""
+    if not tags.exists():
+        raise InputError(f"{tags}: no such file; has `tag` run on this block?")
+    known = (entry.sha256 if entry else path for path, entry in files.items())
+    return ledger.fingerprint(*known, tags)
+
+
+def _read_tags(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a parquet file ({error})") from None
+    for field in TAGS:
+        if (
+            field.name not in table.schema.names
+            or table.schema.field(field.name).type != field.type
+        ):
+            raise InputError(f"{path}: no column {field.name} of type {field.type}: not tags")
+    return table
+
+
+def _count_classes(files: list[Path], tags: Path, keep: np.ndarray[Any, Any]) -> Counter[str]:
+    """Released rows per language class, from that one column: the even parts need it first."""
+    counts: Counter[str] = Counter(dict.fromkeys(columns.SPLITS, 0))
+    row = 0
+    for file in files:
+        classes = _read_samples(file, ["language_class"])["language_class"]
+        mask = pa.array(keep[row : row + len(classes)])
+        row += len(classes)
+        if len(mask) == len(classes):
+            for entry in pc.value_counts(classes.filter(mask)).to_pylist():
+                counts[entry["values"]] += entry["counts"]
+    if row != len(keep):
+        raise InputError(
+            f"{tags}: {len(keep)} tags for {row} embeddings in {files[0].parent if files else '?'}:"
+            " not of the same block; run `tag` again"
+        )
+    if unknown := counts.keys() - columns.SPLITS.keys():
+        raise InputError(f"{files[0].parent}: unknown language_class {sorted(unknown)[0]!r}")
+    return counts
+
+
+def _read_samples(file: Path, names: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(file, columns=names, partitioning=None)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise InputError(f"{file}: not the metadata of embeddings ({error})") from None
+
+
+def _write_splits(
+    files: list[Path],
+    tagged: pa.Table,
+    tags: Path,
+    keep: np.ndarray[Any, Any],
+    wide: pa.Schema,
+    counts: Counter[str],
+    block: Block,
+) -> list[tuple[Path, int]]:
+    """The base and the joined parts of every split, in one pass over the rows."""
+    writers: dict[tuple[str, str], PartsWriter] = {}
+    with ExitStack() as stack:
+        for name, split in columns.SPLITS.items():
+            for folder, schema in (
+                (split, columns.base_schema(split)),
+                (f"{split}-joined", columns.joined_schema(wide, split)),
+            ):
+                writers[name, folder] = stack.enter_context(
+                    PartsWriter(
+                        block.release / folder,
+                        block=block.number,
+                        rows=counts[name],
+                        schema=schema,
+                        rows_per_part=block.config.rows_per_part,
+                    )
+                )
+        row = 0
+        with progress(f"release {block.number:04d}", len(files), "tables") as shown:
+            for file in files:
+                samples = _read_samples(file, EMBEDDED_SAMPLE.names)
+                own_tags = tagged.slice(row, samples.num_rows)
+                if not samples["key"].equals(own_tags["key"]):
+                    raise InputError(
+                        f"{tags}: its keys are not those of {file}, row by row; run `tag` again"
+                    )
+                rows = columns.join(samples, own_tags, wide)
+                rows = rows.filter(pa.array(keep[row : row + samples.num_rows]))
+                for (name, _), writer in writers.items():
+                    writer.write(rows.filter(pc.equal(rows["language_class"], name)))
+                row += samples.num_rows
+                shown.advance()
+    return [part for writer in writers.values() for part in writer.parts]
+
+
+def _joined(parts: list[tuple[Path, int]], release: Path) -> dict[str, list[Path]]:
+    """The joined parts by split."""
+    return {
+        split: [path for path, _ in parts if path.parent == release / f"{split}-joined"]
+        for split in columns.SPLITS.values()
+    }
+
+
+def _remove_stale(block: Block, made: set[Path]) -> None:
+    for pattern in ("laion-*", "subsets/*"):
+        for path in block.release.glob(f"{pattern}/part-{block.number:04d}-*.parquet"):
+            if path not in made:
+                path.unlink()
+
+
+def _entry(path: Path, rows: int, folder: Path) -> File:
+    """A file's entry, its name relative to the ledger's folder: `../laion-en/part-….parquet`."""
+    entry = ledger.describe(path, rows=rows)
+    return replace(entry, name=Path(os.path.relpath(path, folder)).as_posix())
+
+
+def summary(book: Ledger, number: int) -> str:
+    """One line on a finished block."""
+    return f"release {number:04d}: {book.kept} of {book.inputs} samples; " + json.dumps(
+        {**book.counts["class"], **book.counts["subset"]}
+    )

@@ -1,0 +1,190 @@
+"""All blocks of a release -> its statistics, card, Croissant description, checksums, manifest."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from laion_hpc import __version__, ledger
+from laion_hpc.atomic import write_bytes
+from laion_hpc.config import Config, digest
+from laion_hpc.errors import InputError
+from laion_hpc.ledger import File, Ledger
+from laion_hpc.release import card, columns, croissant, statistics, subsets
+from laion_hpc.release.plain_json import encode
+
+BLOCKS = "blocks"
+STATISTICS = "statistics.json"
+CARD = "README.md"
+CROISSANT = "croissant.json"
+CHECKSUMS = "SHA256SUMS"
+
+
+def gather(
+    release: Path, config: Config, *, blocks: int | None, threads: int = 1, memory: str = "4GB"
+) -> Ledger:
+    """Describe a release whose blocks are all made; return its manifest.
+
+    `blocks`: how many there must be (None: those that are there). InputError if one is missing,
+    was made with another config, or if parquet files lie about that no block vouches for.
+    """
+    books = read_blocks(release, blocks, digest(config, "release"))
+    files = block_files(release, books)
+    _check_strays(release, files)
+    datasets = _datasets(release, files)
+    heads, has_nsfw = _tag_columns(release, files)
+    with tempfile.TemporaryDirectory(dir=release, prefix=".statistics.") as scratch:
+        numbers = statistics.compute(
+            datasets,
+            heads=heads,
+            has_nsfw=has_nsfw,
+            threads=threads,
+            memory=memory,
+            scratch=Path(scratch),
+        )
+    digests = {"release": digest(config, "release")}
+    about = card.About(
+        title=config.release.title,
+        license=config.release.license,
+        contact=config.release.contact,
+        subsets={subset.name: subset.where for subset in config.release.subsets},
+        statistics=numbers,
+        version=__version__,
+        digests=digests,
+        schemas=_schemas(release, files),
+    )
+    written = [
+        _write(release / STATISTICS, encode({"version": __version__, "datasets": numbers})),
+        _write(release / CARD, card.text(about).encode()),
+        _write(release / CROISSANT, encode(croissant.describe(about))),
+    ]
+    sums = sorted((entry.name, entry.sha256) for entry in [*files, *written])
+    written.append(
+        _write(release / CHECKSUMS, "".join(f"{sha}  {name}\n" for name, sha in sums).encode())
+    )
+    _remove_empty_folders(release)
+    book = ledger.total(
+        books.values(),
+        stage="release",
+        unit="samples",
+        config=digest(config, "release"),
+        source=ledger.fingerprint(*(book.source for book in books.values())),
+        files=(*files, *written),
+    )
+    book.write(release / ledger.MANIFEST)
+    return book
+
+
+def read_blocks(release: Path, blocks: int | None, config: str) -> dict[int, Ledger]:
+    """The ledgers of all blocks by number, checked for gaps, leftovers and config."""
+    found = {}
+    for path in sorted((release / BLOCKS).glob("*.ledger.json")):
+        name = path.name.removesuffix(".ledger.json")
+        if not re.fullmatch(r"\d{4}", name):
+            raise InputError(f"{path}: not a block of the release; remove it")
+        found[int(name)] = ledger.read(path)
+        if found[int(name)].config != config:
+            raise InputError(
+                f"{path}: this block was made with another config (digest "
+                f"{found[int(name)].config or 'none'}, now {config}); run `release block` again"
+            )
+    expected = range(blocks) if blocks is not None else range(max(found, default=-1) + 1)
+    if missing := [number for number in expected if number not in found]:
+        raise InputError(
+            f"{release / BLOCKS}: block {missing[0]:04d} is missing"
+            + (f" and {len(missing) - 1} more" if missing[1:] else "")
+            + "; run `release block` on it first"
+        )
+    if beyond := [number for number in found if number not in expected]:
+        raise InputError(
+            f"{release / BLOCKS}/{beyond[0]:04d}.ledger.json: the config has {blocks} blocks only; "
+            "this one is left from another run: remove the release folder and make it again"
+        )
+    if not found:
+        raise InputError(f"{release / BLOCKS}: no ledger of a block; run `release block` first")
+    return found
+
+
+def block_files(release: Path, books: dict[int, Ledger]) -> list[File]:
+    """All parquet parts, named relative to the release; InputError if one is not as recorded."""
+    files = []
+    for number, book in books.items():
+        for entry in book.files:
+            name = entry.name.removeprefix("../")
+            path = release / name
+            if not path.exists() or path.stat().st_size != entry.bytes:
+                raise InputError(
+                    f"{path}: missing or not as its ledger says; "
+                    f"run `release block` on block {number:04d} again"
+                )
+            files.append(replace(entry, name=name))
+    return sorted(files, key=lambda entry: entry.name)
+
+
+def _check_strays(release: Path, files: Sequence[File]) -> None:
+    known = {entry.name for entry in files}
+    for pattern in ("laion-*/*.parquet", f"{subsets.FOLDER}/*/*.parquet"):
+        for path in sorted(release.glob(pattern)):
+            if path.relative_to(release).as_posix() not in known:
+                raise InputError(f"{path}: no block vouches for this file; remove it")
+
+
+def _datasets(release: Path, files: Sequence[File]) -> dict[str, dict[str, list[Path]]]:
+    """Joined files of every split and subset; the subset's stand under their own name."""
+    found: dict[str, dict[str, list[Path]]] = {s: {s: []} for s in columns.SPLITS.values()}
+    for entry in files:
+        folder = entry.name.rpartition("/")[0]
+        if folder.startswith(f"{subsets.FOLDER}/"):
+            found.setdefault(folder, {"subset": []})["subset"].append(release / entry.name)
+        elif folder.endswith("-joined"):
+            split = folder.removesuffix("-joined")
+            found[split][split].append(release / entry.name)
+    return found
+
+
+def _tag_columns(release: Path, files: Sequence[File]) -> tuple[list[str], bool]:
+    """The heads of the joined files and whether they have the class `nsfw`; the same in all."""
+    found: tuple[list[str], bool] = ([], False)
+    first = ""
+    for entry in files:
+        if not entry.name.partition("/")[0].endswith("-joined"):
+            continue
+        names = pq.read_schema(release / entry.name).names
+        heads = names[names.index("hash") + 1 : names.index("key")]
+        here = ([head for head in heads if head != "nsfw"], "nsfw" in heads)
+        if first and here != found:
+            raise InputError(
+                f"{entry.name} has the tags {here[0]}, {first} has {found[0]}: "
+                "tag all blocks with the same heads"
+            )
+        found, first = here, first or entry.name
+    return found
+
+
+def _schemas(release: Path, files: Sequence[File]) -> dict[str, Any]:
+    """The schema of every folder that holds files: the splits, then the subsets."""
+    first: dict[str, str] = {}
+    for entry in files:
+        first.setdefault(entry.name.rpartition("/")[0], entry.name)
+    splits = [name + kind for name in columns.SPLITS.values() for kind in ("", "-joined")]
+    order = [folder for folder in splits if folder in first]
+    order += [folder for folder in first if folder not in splits]
+    return {folder: pq.read_schema(release / first[folder]) for folder in order}
+
+
+def _write(path: Path, data: bytes) -> File:
+    write_bytes(path, data)
+    return ledger.describe(path, rows=0)
+
+
+def _remove_empty_folders(release: Path) -> None:
+    """Folders of subsets that the config no longer names."""
+    for folder in [*release.glob("laion-*"), *release.glob(f"{subsets.FOLDER}/*")]:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,110 @@
+"""A seeded choice of safe samples with their pictures, for the sheet at the end of the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+UNSAFE_FROM = 0.5
+"""punsafe from which a sample is never shown."""
+SAFE_CLASSES = ("UNLIKELY", "UNTAGGED")
+MOST_TARS = 8
+THUMBNAIL = 224
+"""Longest side in pixels: sharp at half its size on a phone's screen."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample of the sheet."""
+
+    key: str
+    caption: str
+    language: str
+    similarity: float
+    data_uri: str
+    width: int
+    height: int
+
+
+def choose(crawl: Path, count: int, *, seed: int) -> list[Picture]:
+    """`count` safe samples (fewer if there are not as many), from some tars all over the crawl.
+
+    Safe: tagged, with punsafe below 0.5, and not suspect to the zero-shot class. Which ones
+    depends on the seed and on the files only.
+    """
+    rng = random.Random(seed)
+    tables = sorted(crawl.glob("filter/*/[0-9]*.parquet"))
+    rng.shuffle(tables)
+    pictures: list[Picture] = []
+    for number, table in enumerate(tables[:MOST_TARS]):
+        left = min(MOST_TARS, len(tables)) - number
+        wanted = -(-(count - len(pictures)) // left)
+        pictures += _from_shard(crawl, table, wanted, rng)
+    rng.shuffle(pictures)
+    return pictures[:count]
+
+
+def _from_shard(crawl: Path, table: Path, wanted: int, rng: random.Random) -> list[Picture]:
+    import pyarrow.parquet as pq
+
+    tar = table.with_suffix(".tar")
+    if wanted < 1 or not tar.exists():
+        return []
+    safe = safe_keys(crawl / "tag" / f"{table.parent.name}.parquet")
+    columns = ["key", "caption", "language", "similarity"]
+    rows = [row for row in pq.read_table(table, columns=columns).to_pylist() if row["key"] in safe]
+    chosen = {row["key"]: row for row in rng.sample(rows, min(wanted, len(rows)))}
+    return [_picture(row, data) for row, data in _images(tar, chosen)]
+
+
+def safe_keys(tags: Path) -> set[str]:
+    """Keys of the samples of a block that may be shown; none if nothing says which are safe."""
+    import pyarrow.parquet as pq
+
+    if not tags.exists():
+        return set()
+    names = pq.read_schema(tags).names
+    if "punsafe" not in names:
+        return set()
+    table = pq.read_table(tags, columns=[n for n in ("key", "punsafe", "nsfw") if n in names])
+    return {
+        row["key"]
+        for row in table.to_pylist()
+        # Written this way round, a score that is no number counts as unsafe.
+        if row["punsafe"] < UNSAFE_FROM and row.get("nsfw", "UNTAGGED") in SAFE_CLASSES
+    }
+
+
+def _images(tar: Path, chosen: dict[str, dict[str, Any]]) -> list[tuple[dict[str, Any], bytes]]:
+    found = []
+    with tarfile.open(tar, "r:") as archive:
+        for member in archive:
+            key, _, extension = member.name.partition(".")
+            if key in chosen and extension in ("jpg", "jpeg", "png", "webp"):
+                stream = archive.extractfile(member)
+                if stream is not None:
+                    found.append((chosen[key], stream.read()))
+    return found
+
+
+def _picture(row: dict[str, Any], data: bytes) -> Picture:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        stream = io.BytesIO()
+        small.save(stream, "JPEG", quality=82)
+    return Picture(
+        row["key"],
+        row["caption"],
+        row["language"],
+        row["similarity"],
+        "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(),
+        *small.size,
+    )
