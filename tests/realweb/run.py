@@ -57,19 +57,7 @@ def run(folder: Path, data: Path) -> Path:
     try:
         (folder / "config/config.yaml").write_text(yaml.safe_dump(config(proxy.port)))
         subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "snakemake",
-                "--snakefile",
-                ROOT / "Snakefile",
-                "--profile",
-                ROOT / "profiles/local",
-                "--directory",
-                folder,
-                "--quiet",
-                "all",
-            ],
+            [*SNAKEMAKE, "--profile", ROOT / "profiles/local", "--directory", folder],
             check=True,
             cwd=folder,
         )
