@@ -74,7 +74,7 @@ def index(run: Run) -> str:
             timed = latencies.get(row["nprobe"])
             cells += [f"{timed[name]:.2f} ms" if timed else "–" for name in ("p50_ms", "p99_ms")]
         rows.append(cells)
-    heads = ["cells searched", *(f"{depth.replace(' ', ', recall @ ')}" for depth in depths)]
+    heads = ["cells searched", *(f"{depth.replace(' ', ' @ ')}" for depth in depths)]
     queries = " and ".join(f"{count:,} {kind}" for kind, count in found["queries"].items())
     reached = "reached" if found["target_reached"] else "not reached"
     return (
