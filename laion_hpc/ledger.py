@@ -85,7 +85,7 @@ def path_of(output: Path) -> Path:
 
 
 def total(ledgers: Iterable[Ledger], **changes: Any) -> Ledger:
-    """The sum of ledgers of one stage and unit (numbers in `counts` are added too, key by key).
+    """The sum of ledgers of one stage and unit (`counts` are added key by key, lists joined).
 
     `changes` sets the fields that a sum cannot know, such as `files` and `source`.
     """
@@ -113,6 +113,8 @@ def _add_counts(into: dict[str, Any], counts: Mapping[str, Any]) -> None:
     for name, value in counts.items():
         if isinstance(value, Mapping):
             _add_counts(into.setdefault(name, {}), value)
+        elif isinstance(value, (list, tuple)):
+            into[name] = [*into.get(name, ()), *value]
         else:
             into[name] = into.get(name, 0) + value
 

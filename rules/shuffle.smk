@@ -11,6 +11,7 @@ rule shuffle:
             for segment in LOCKS[wildcards.crawl].segments
         ],
         seen=seen_before,
+        blocked=CONFIG.shuffle.blocked_url_hashes or [],
     output:
         parquet=f"{RUN}/shuffle/{{block}}.parquet",
         ledger=f"{RUN}/shuffle/{{block}}.ledger.json",

@@ -273,6 +273,12 @@ class TagConfig(Section):
         description="Folders of heads (head.json + weights.safetensors); one column each. "
         "`package:…` lies in laion_hpc itself.",
     )
+    batch_size: int = Field(
+        64, ge=1, description="Images per forward pass, for heads that read images."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where heads that read images run.", json_schema_extra=RUNTIME
+    )
 
 
 class IndexConfig(Section):
@@ -340,13 +346,22 @@ class SearchConfig(Section):
     """The search service."""
 
     max_results: int = Field(
-        1_000, ge=1, description="Most results of one query.", json_schema_extra=RUNTIME
+        1_000, ge=1, le=100_000, description="Most results of one query.", json_schema_extra=RUNTIME
     )
     max_body_bytes: int = Field(
         8_000_000, ge=1_000, description="Largest request.", json_schema_extra=RUNTIME
     )
+    max_image_pixels: int = Field(
+        50_000_000, ge=1, description="Largest image to search with.", json_schema_extra=RUNTIME
+    )
     unsafe_threshold: Fraction = Field(
         0.5, description="punsafe from which a result is hidden in safe mode."
+    )
+    duplicate_cosine: Cosine = Field(
+        0.94, description="Cosine from which two images are one (clip-retrieval: 0.94)."
+    )
+    image_urls: bool = Field(
+        True, description="Let people search by the URL of an image, which the service fetches."
     )
 
 

@@ -1,0 +1,134 @@
+"""A segment: its WATs over the work queue, then one file whose row group b is block b."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from laion_hpc import config as settings
+from laion_hpc import ledger, work
+from laion_hpc.atomic import atomic
+from laion_hpc.config import Config
+from laion_hpc.errors import InputError, UsageError
+from laion_hpc.extract import parts, wat
+from laion_hpc.ledger import Ledger
+
+LISTED_FAILURES = 20
+LISTED_DAMAGE = 1_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One segment to extract."""
+
+    wats: Sequence[str]
+    """Paths or URLs, in the order of the rows to come."""
+    output: Path
+    crawl: str
+    segment: str
+    config: Config
+
+    @property
+    def parts(self) -> Path:
+        """Where finished WATs wait for the others; removed when all is done."""
+        return self.output.with_name(f"{self.output.stem}.parts")
+
+
+def run(job: Job, processes: int) -> Ledger | None:
+    """Extract a segment; its ledger, or None on an MPI rank that only worked.
+
+    A segment that is finished from these very WATs and config is left alone. Raises InputError
+    if more WATs fail than the config tolerates; the finished ones are kept for the next attempt.
+    """
+    check_names(job.wats)
+    digest = settings.digest(job.config, "extract")
+    with work.team(processes) as team:
+        if not team.leads:
+            return None
+        source = ledger.fingerprint(
+            job.crawl, job.segment, *(wat.fingerprint(address) for address in job.wats)
+        )
+        done = ledger.finished(ledger.path_of(job.output), config=digest, source=source)
+        if done is None:
+            results = team.map(
+                partial(wat.make_wat, config=job.config, parts=job.parts),
+                job.wats,
+                label=f"extract {job.segment}".rstrip(),
+                unit="WATs",
+            )
+            done = _finish(job, results, digest, source)
+        shutil.rmtree(job.parts, ignore_errors=True)
+        return done
+
+
+def check_names(wats: Sequence[str]) -> None:
+    """UsageError unless the WATs' file names tell them apart: they are part of every row."""
+    if not wats:
+        raise UsageError("extract: no WAT files given")
+    for address in wats:
+        if address.startswith("s3://"):
+            raise UsageError(
+                f"{address}: s3:// is not read; Common Crawl's bucket is also at "
+                "https://data.commoncrawl.org/"
+            )
+    name, times = Counter(map(wat.name_of, wats)).most_common(1)[0]
+    if times > 1:
+        raise UsageError(f"{name}: {times} WATs have this name; extract them as separate segments")
+
+
+def _finish(job: Job, results: Sequence[Ledger | wat.Failure], digest: str, source: str) -> Ledger:
+    failures = [result for result in results if isinstance(result, wat.Failure)]
+    finished = [result for result in results if isinstance(result, Ledger)]
+    tolerated = job.config.extract.max_failed_wats
+    listed = [failure.reason for failure in failures]
+    if failures:
+        shown = [*listed[:LISTED_FAILURES], *(["…"] if len(listed) > LISTED_FAILURES else [])]
+        message = f"{len(failures)} of {len(results)} WATs failed:\n  " + "\n  ".join(shown)
+        if len(failures) > tolerated:
+            raise InputError(
+                f"{job.output}: {message}\nThe others are kept. Mend these and run the same "
+                f"command again, or raise extract.max_failed_wats (now {tolerated})."
+            )
+        print(f"extract: warning: {message}", file=sys.stderr)
+    sources = [
+        parts.Source(wat.name_of(address), [job.parts / entry.name for entry in result.files])
+        for address, result in zip(job.wats, results, strict=True)
+        if isinstance(result, Ledger)
+    ]
+    with atomic(job.output) as aside:
+        rows = parts.merge(
+            sources,
+            aside,
+            blocks=job.config.dataset.blocks,
+            crawl=job.crawl,
+            segment=job.segment,
+        )
+    total = ledger.total(
+        finished,
+        stage="extract",
+        unit="links",
+        config=digest,
+        source=source,
+        files=(ledger.describe(job.output, rows=rows),),
+    )
+    damage = [line for result in finished for line in result.counts["damage"]]
+    if damage:
+        lost, repaired = total.counts["records_damaged"], total.counts["records_repaired"]
+        print(
+            f"extract: warning: {lost} records damaged, {repaired} repaired, such as {damage[0]}",
+            file=sys.stderr,
+        )
+    counts = {
+        **total.counts,
+        "damage": damage[:LISTED_DAMAGE],
+        "wats_failed": len(failures),
+        "failures": listed,
+    }
+    total = ledger.total([total], source=source, files=total.files, counts=counts)
+    total.write(ledger.path_of(job.output))
+    return total

@@ -1,0 +1,227 @@
+"""What a WAT record says about a page: its URL, base, language, licence and images."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+IMAGE = "IMG@/src"
+IMAGE_BYTES = IMAGE.encode()
+NO_LICENSE = "?"
+"""LAION's value for a page without a Creative Commons link."""
+
+DECODED_SINCE = "2019-08"
+"""Before it, Common Crawl's extractor left HTML entities in attributes as they were; since then
+it decodes them, and decoding twice would be wrong (commoncrawl/ia-web-commons#14)."""
+
+_CREATIVE_COMMONS = b"creativecommons.org"
+_LICENSE = re.compile(
+    r"(?:https?:)?//(?:[a-z-]+\.)?creativecommons\.org/(?:licenses|publicdomain)/\S+", re.IGNORECASE
+)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Link(msgspec.Struct, gc=False):
+    """A link of a page as the record has it; what is missing is empty."""
+
+    path: str = ""
+    url: str = ""
+    alt: str = ""
+    title: str = ""
+    rel: str = ""
+
+
+class _Meta(msgspec.Struct, gc=False):
+    name: str = ""
+    content: str = ""
+
+
+class _Head(msgspec.Struct, gc=False, rename="pascal"):
+    base: str = ""
+    metas: list[_Meta] = []
+    link: list[Link] = []
+
+
+class _Html(msgspec.Struct, gc=False, rename="pascal"):
+    head: _Head = msgspec.field(default_factory=_Head)
+    links: list[Link] = []
+
+
+class _Response(msgspec.Struct, gc=False):
+    html: _Html | None = msgspec.field(default=None, name="HTML-Metadata")
+
+
+class _Payload(msgspec.Struct, gc=False):
+    response: _Response | None = msgspec.field(default=None, name="HTTP-Response-Metadata")
+
+
+class _Header(msgspec.Struct, gc=False):
+    uri: str = msgspec.field(default="", name="WARC-Target-URI")
+    date: str = msgspec.field(default="", name="WARC-Date")
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    payload: _Payload | None = msgspec.field(default=None, name="Payload-Metadata")
+    header: _Header = msgspec.field(default_factory=_Header, name="WARC-Header-Metadata")
+
+
+class _Root(msgspec.Struct, gc=False):
+    envelope: _Envelope = msgspec.field(name="Envelope")
+
+
+_decode = msgspec.json.Decoder(_Root).decode
+
+
+class Page(NamedTuple):
+    """An HTML page with images. Its strings hold no lone surrogates and no HTML entities."""
+
+    url: str
+    base: str
+    """The href of its <base>, or empty."""
+    language: str
+    """The lang attribute of its <html>, or empty."""
+    license: str
+    images: list[Link]
+
+
+class BrokenRecordError(Exception):
+    """The record holds no JSON, or JSON of another shape."""
+
+
+def read_page(data: bytes, begin: int = 0, end: int | None = None) -> Page | None:
+    """The page of a response record, whose JSON is `data[begin:end]`; None for other records.
+
+    Raises BrokenRecordError if that is not the JSON of a WAT record.
+    """
+    try:
+        root = _decode(memoryview(data)[begin:end])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        root = _decode_leniently(data[begin:end])
+    envelope = root.envelope
+    response = envelope.payload.response if envelope.payload else None
+    if response is None or response.html is None:
+        return None
+    page = response.html
+    images = [link for link in page.links if link.path == IMAGE]
+    base = page.head.base
+    if needs_decoding(envelope.header.date):
+        base = html.unescape(base)
+        for link in images:
+            _decode_entities(link)
+    return Page(
+        url=envelope.header.uri,
+        base=base,
+        language=_language(page.head.metas),
+        license=_license(page) if data.find(_CREATIVE_COMMONS, begin, end) >= 0 else NO_LICENSE,
+        images=images,
+    )
+
+
+def needs_decoding(date: str) -> bool:
+    """Whether the extractor of that day (ISO 8601; empty: unknown) left HTML entities alone."""
+    return bool(date) and date < DECODED_SINCE
+
+
+def _decode_entities(link: Link) -> None:
+    if "&" in link.url:
+        link.url = html.unescape(link.url)
+    if "&" in link.alt:
+        link.alt = html.unescape(link.alt)
+    if "&" in link.title:
+        link.title = html.unescape(link.title)
+
+
+def _language(metas: Iterable[_Meta]) -> str:
+    for meta in metas:
+        if meta.name == "HTML@/lang":
+            return meta.content.strip()
+    return ""
+
+
+def _license(page: _Html) -> str:
+    """The page's Creative Commons link: one that says rel=license wins, else the first."""
+    first = ""
+    for link in (*page.head.link, *page.links):
+        found = _LICENSE.match(link.url.strip()) if _looks_like_license(link.url) else None
+        if found is None:
+            continue
+        url = found[0] if not found[0].startswith("//") else f"https:{found[0]}"
+        if "license" in link.rel.lower().split():
+            return url
+        first = first or url
+    for meta in page.head.metas:
+        if not first and _looks_like_license(meta.content):
+            found = _LICENSE.search(meta.content)
+            first = found[0] if found else ""
+    return first or NO_LICENSE
+
+
+def _looks_like_license(text: str) -> bool:
+    return "creativecommons.org/" in text.lower()
+
+
+def _decode_leniently(payload: bytes) -> _Root:
+    """For records that the fast decoder refuses: bad UTF-8, lone surrogates, odd types.
+
+    Characters that are none become U+FFFD, values of another type than they should be are left
+    out, and the first of several is taken (repeated headers are lists since 2024-12).
+    """
+    text = payload.decode("utf-8", "replace")
+    try:
+        data = json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise BrokenRecordError(f"invalid JSON: {error}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("Envelope"), dict):
+        raise BrokenRecordError("not the JSON of a WAT record: it has no Envelope")
+    envelope = data["Envelope"]
+    header = _mapping(envelope, "WARC-Header-Metadata")
+    page = _mapping(envelope, "Payload-Metadata", "HTTP-Response-Metadata", "HTML-Metadata")
+    head = _mapping(page, "Head")
+    read = _Html(
+        head=_Head(
+            base=_text(head, "Base"),
+            metas=[
+                _Meta(_text(meta, "name"), _text(meta, "content"))
+                for meta in _mappings(head, "Metas")
+            ],
+            link=[_link(link) for link in _mappings(head, "Link")],
+        ),
+        links=[_link(link) for link in _mappings(page, "Links")],
+    )
+    return _Root(
+        _Envelope(
+            payload=_Payload(_Response(read if page else None)),
+            header=_Header(_text(header, "WARC-Target-URI"), _text(header, "WARC-Date")),
+        )
+    )
+
+
+def _link(data: dict[str, Any]) -> Link:
+    return Link(*(_text(data, name) for name in ("path", "url", "alt", "title", "rel")))
+
+
+def _mapping(data: dict[str, Any], *keys: str) -> dict[str, Any]:
+    for key in keys:
+        inner = data.get(key)
+        if not isinstance(inner, dict):
+            return {}
+        data = inner
+    return data
+
+
+def _mappings(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    items = data.get(key)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data.get(key)
+    if isinstance(value, list) and value:
+        value = value[0]
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else ""

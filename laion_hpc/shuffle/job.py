@@ -1,0 +1,149 @@
+"""A block: survey, decide, write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from laion_hpc import config as settings
+from laion_hpc import ledger
+from laion_hpc.atomic import atomic
+from laion_hpc.config import Config
+from laion_hpc.errors import UsageError
+from laion_hpc.ledger import Ledger
+from laion_hpc.shuffle import decide, seen
+from laion_hpc.shuffle.survey import survey
+from laion_hpc.shuffle.write import remove_spills, write_block
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block to shuffle."""
+
+    parts: Sequence[Path]
+    """Outputs of extract."""
+    block: int
+    output: Path
+    crawl: str
+    """Of the sample keys; empty: the crawl column of the rows, if they agree."""
+    seen_before: Sequence[Path]
+    seen_after: Path | None
+    config: Config
+
+
+def run(job: Job) -> Ledger:
+    """Shuffle a block; its ledger. What is finished from the same parts and config is kept."""
+    keys = job.config.shuffle
+    digest = settings.digest(job.config, "shuffle")
+    blocked_urls = read_hashes(keys.blocked_url_hashes)
+    source = ledger.fingerprint(
+        str(job.block),
+        job.crawl,
+        *job.parts,
+        "seen before",
+        *job.seen_before,
+        "blocked",
+        *sorted(map(bytes.hex, blocked_urls)),
+    )
+    where = ledger.path_of(job.output)
+    done = ledger.finished(where, config=digest, source=source)
+    if done is not None and (job.seen_after is None or job.seen_after.exists()):
+        return done
+    rows = survey(
+        job.parts,
+        job.block,
+        deduplicate_by=keys.deduplicate_by,
+        blocked_hosts=keys.blocked_hosts,
+        blocked_urls=blocked_urls,
+    )
+    # The first reason that applies counts; only what passes one is asked the next.
+    blocked_host = rows.blocked_host
+    blocked_url = rows.blocked_url & ~blocked_host
+    left = ~(blocked_host | blocked_url)
+    seen_earlier = seen.seen_in(job.seen_before, rows) & left
+    left &= ~seen_earlier
+    unique = decide.without_duplicates(rows, np.flatnonzero(left))
+    order = decide.mixed(rows, unique, job.config.dataset.seed)
+
+    remove_spills(job.output.parent, job.output.name)
+    with atomic(job.output) as aside:
+        classes = write_block(
+            job.parts,
+            job.block,
+            order,
+            len(rows),
+            aside,
+            crawl=job.crawl or _only_crawl(rows.crawls),
+            samples_per_shard=job.config.dataset.samples_per_shard,
+            scratch=job.output.parent,
+        )
+    files = [ledger.describe(job.output, rows=len(order))]
+    if job.seen_after is not None:
+        seen.write(job.seen_after, rows, order, keys.seen_false_positive_rate)
+        name = os.path.relpath(job.seen_after, job.output.parent)
+        files.append(replace(ledger.describe(job.seen_after, rows=len(order)), name=name))
+    result = Ledger(
+        stage="shuffle",
+        unit="links",
+        inputs=len(rows),
+        kept=len(order),
+        dropped={
+            "blocked_host": int(blocked_host.sum()),
+            "blocked_url": int(blocked_url.sum()),
+            "seen_earlier": int(seen_earlier.sum()),
+            "duplicate": int(left.sum()) - len(unique),
+        },
+        config=digest,
+        source=source,
+        counts={
+            "shards": -(-len(order) // job.config.dataset.samples_per_shard),
+            "hosts": len(np.unique(rows.host[order])),
+            "kept_by_class": dict(classes),
+        },
+        files=tuple(files),
+    )
+    result.write(where)
+    return result
+
+
+def read_hashes(path: str) -> frozenset[bytes]:
+    """SHA-256 digests from a file of hex digits, one a line (`#`: comment); empty path: none."""
+    if not path:
+        return frozenset()
+    try:
+        lines = Path(path).read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        raise UsageError(f"shuffle.blocked_url_hashes: {path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"shuffle.blocked_url_hashes: {path}: not a text of hex digits") from None
+    digests = set()
+    for number, line in enumerate(lines, 1):
+        digits = line.partition("#")[0].strip()
+        if not digits:
+            continue
+        try:
+            digest = bytes.fromhex(digits)
+        except ValueError:
+            digest = b""
+        if len(digest) != 32:
+            raise UsageError(
+                f"shuffle.blocked_url_hashes: {path}:{number}: not a SHA-256 of 64 hex digits"
+            )
+        digests.add(digest)
+    return frozenset(digests)
+
+
+def _only_crawl(crawls: frozenset[str]) -> str:
+    if len(crawls) > 1:
+        raise UsageError(f"the rows are of {len(crawls)} crawls; name the samples' with --crawl")
+    name = next(iter(crawls), "")
+    if not name or any(c in "./\\ " for c in name):
+        # Without rows there are no keys, and so no need for a name.
+        if crawls:
+            raise UsageError(f"crawl {name!r} cannot be part of sample keys; give --crawl NAME")
+        return ""
+    return name
