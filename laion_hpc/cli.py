@@ -38,6 +38,7 @@ STAGES: dict[str, Command] = {
 TOOLS: dict[str, Command] = {
     "crawl": Command("laion_hpc.crawl", "write the lock file of a crawl"),
     "models": Command("laion_hpc.models.command", "fetch and check the models a config names"),
+    "heads": Command("laion_hpc.tag.heads_command", "import heads for `tag`, or describe one"),
     "report": Command("laion_hpc.report.command", "one HTML page on a whole run"),
     "audit": Command("laion_hpc.audit", "prove that no sample vanished"),
     "status": Command("laion_hpc.status", "what is done, what failed, what is left"),

@@ -31,6 +31,17 @@ def progress(label: str, total: int, unit: str = "units") -> Iterator[Progress]:
         lines.close()
 
 
+@contextmanager
+def silence() -> Iterator[Progress]:
+    """Show nothing."""
+
+    class _Silent:
+        def advance(self, done: int = 1, note: str = "") -> None:
+            pass
+
+    yield _Silent()
+
+
 class _Lines:
     def __init__(self, label: str, total: int, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from laion_hpc.errors import InputError
+from laion_hpc.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,12 @@ def read_shard(path: Path) -> Iterator[Sample]:
         raise InputError(f"{path}: no such shard") from None
     except tarfile.TarError as error:
         raise InputError(f"{path}: not a whole tar ({error}); make this shard again") from None
+
+
+def names_in(manifest: Ledger) -> list[str]:
+    """Names of the tars that a block's manifest lists directly in its folder, such as 00012."""
+    return sorted(
+        entry.name.removesuffix(".tar")
+        for entry in manifest.files
+        if entry.name.endswith(".tar") and "/" not in entry.name
+    )

@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from typing import Any, TypeVar, cast
 
 from laion_hpc.errors import LaionHpcError
-from laion_hpc.progress import progress
+from laion_hpc.progress import progress, silence
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -32,9 +32,11 @@ Result = TypeVar("Result")
 class Team:
     """Those who share the units. Only the leader gets results; the other ranks just work."""
 
-    def __init__(self, executor: Executor | None, *, leads: bool = True) -> None:
+    def __init__(self, executor: Executor | None, *, leads: bool = True, size: int = 1) -> None:
         self._executor = executor
         self.leads = leads
+        self.size = size
+        """How many units are worked on at the same time."""
 
     def map(
         self,
@@ -43,13 +45,16 @@ class Team:
         *,
         label: str,
         unit: str = "units",
+        quiet: bool = False,
     ) -> list[Result]:
         """`function` of every unit, in the order of `units` whatever the order of completion.
+
+        With `quiet` the caller shows the progress itself, in units finer than these.
 
         An exception of `function` stops the map and is raised; units that are bad by
         themselves are for `function` to turn into a result.
         """
-        with progress(label, len(units), unit) as shown:
+        with silence() if quiet else progress(label, len(units), unit) as shown:
             if self._executor is None:
                 results = []
                 for item in units:
@@ -113,7 +118,8 @@ def _mpi_team() -> Iterator[Team]:
 
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
         # mpi4py's executor has the interface of concurrent.futures but not its base class.
-        yield Team(cast(Executor | None, executor), leads=executor is not None)
+        workers = max(1, int(MPI.COMM_WORLD.Get_size()) - 1)
+        yield Team(cast(Executor | None, executor), leads=executor is not None, size=workers)
 
 
 def _process_team(processes: int) -> Iterator[Team]:
@@ -125,7 +131,7 @@ def _process_team(processes: int) -> Iterator[Team]:
         initargs=(os.getpid(),),
     )
     try:
-        yield Team(pool)
+        yield Team(pool, size=processes)
         pool.shutdown()
     except BaseException:
         workers: dict[int, Any] = dict(getattr(pool, "_processes", None) or {})
@@ -139,11 +145,11 @@ def _start_worker(parent: int) -> None:
     # Ctrl-C goes to the whole group; the leader alone decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with(parent)
+    die_with(parent)
 
 
-def _die_with(parent: int) -> None:
-    """Ask Linux to end this worker when its leader is killed: no orphan keeps a node busy."""
+def die_with(parent: int) -> None:
+    """Ask Linux to end this process when its leader is killed: no orphan keeps a node busy."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes

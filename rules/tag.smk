@@ -26,7 +26,8 @@ rule tag:
     message:
         "Tag block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc tag $(dirname {input.embeddings}) --config {params.file}"
+        "python -m laion_hpc tag $(dirname {input.embeddings})"
+        " --images $(dirname {input.shards}) --config {params.file}"
         " --output {output.parquet} > {log} 2>&1"
 
 

@@ -64,9 +64,7 @@ class ModelConfig(Section):
             )
         elif self.pretrained == "openai" and not self.name.endswith("-quickgelu"):
             # The plain architectures compute GELU: such embeddings are off, and nothing fails.
-            raise ValueError(
-                f"OpenAI's weights need QuickGELU: write name: {self.name}-quickgelu"
-            )
+            raise ValueError(f"OpenAI's weights need QuickGELU: write name: {self.name}-quickgelu")
         return self
 
 

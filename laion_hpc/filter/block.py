@@ -1,0 +1,84 @@
+"""One downloaded block -> scores of all samples and shards of the kept ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from laion_hpc import ledger
+from laion_hpc.config import Config, digest
+from laion_hpc.errors import InputError
+from laion_hpc.filter import repack, scores
+from laion_hpc.ledger import File, Ledger
+from laion_hpc.models import store
+from laion_hpc.shards import names_in
+from laion_hpc.work import Team
+
+
+def filter_block(
+    source: Path,
+    output: Path,
+    config: Config,
+    team: Team,
+    *,
+    config_file: str | None = None,
+    rescore: bool = False,
+) -> Ledger:
+    """Filter the block in `source` into `output`; returns the manifest that it writes last.
+
+    A shard whose scores are stored is not scored again, only cut at the thresholds. `rescore`
+    refuses to score at all. InputError if the input is damaged or a model is missing.
+    """
+    downloaded = ledger.read(source / ledger.MANIFEST)
+    shards = names_in(downloaded)
+    models = scores.models_digest(config.filter, config_file)
+    score_job = scores.ScoreJob(source, output, config.filter, models, not rescore)
+    manifest = output / ledger.MANIFEST
+    manifest.unlink(missing_ok=True)  # it would vouch for files that are about to change
+    if not rescore and any(scores.stored(shard, score_job) is None for shard in shards):
+        towers = store.named(config)
+        del towers["embed.model"]
+        store.verify(towers, config_file)
+    label = f"filter {output.name}"
+    scored = team.map(
+        partial(scores.score_shard, job=score_job), shards, label=f"{label}: score", unit="shards"
+    )
+    kept = [(shard, book.kept) for shard, book in zip(shards, scored, strict=True)]
+    total = ledger.total(scored, stage="filter", unit="samples")
+    if total.inputs != downloaded.kept:
+        raise InputError(
+            f"{source / ledger.MANIFEST}: download kept {downloaded.kept} samples, but its shards "
+            f"hold {total.inputs}; make them again"
+        )
+    planned = repack.plan(kept, config.dataset.samples_per_shard)
+    repack_job = repack.RepackJob(source, output, digest(config, "filter"))
+    repacked = team.map(
+        partial(repack.make_shard, job=repack_job), planned, label=f"{label}: pack", unit="shards"
+    )
+    _remove_others(output, {shard.name for shard in planned})
+    _remove_others(output / scores.FOLDER, set(shards))
+    done = replace(
+        total,
+        config=digest(config, "filter"),
+        source=ledger.fingerprint(
+            score_job.models, *(source / f"{shard}.parquet" for shard in shards)
+        ),
+        files=tuple(_files(repacked, "")) + tuple(_files(scored, f"{scores.FOLDER}/")),
+    )
+    done.write(manifest)
+    return done
+
+
+def _files(books: Iterable[Ledger], prefix: str) -> Iterable[File]:
+    for book in books:
+        for file in book.files:
+            yield replace(file, name=prefix + file.name)
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove what an earlier run with other inputs or thresholds left beyond these shards."""
+    for path in folder.glob("[0-9]*.*"):
+        if path.is_file() and path.name.partition(".")[0] not in names:
+            path.unlink()

@@ -1,0 +1,53 @@
+"""Keep the pairs of a downloaded block whose image and text CLIP finds alike.
+
+laion-hpc filter results/CRAWL/download/0007 --output results/CRAWL/filter/0007
+laion-hpc filter DOWNLOADED --output FILTERED --config config/my.yaml --processes 4
+
+Writes scores/SHARD.parquet with the similarity and fate of every downloaded sample, full shards
+NNNNN.tar + NNNNN.parquet of the kept ones, and manifest.json last. Run again after a changed
+threshold, it cuts anew from the stored scores: no model, no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="block folder of `download`")
+    parser.add_argument("--output", type=Path, required=True, help="block folder to write")
+    parser.add_argument("--config", help="YAML file; without it, the default config")
+    parser.add_argument("--processes", type=int, default=1, help="worker processes (default 1)")
+    parser.add_argument(
+        "--rescore",
+        action="store_true",
+        help="only cut anew from stored scores; fail where there are none",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from laion_hpc import config as settings
+    from laion_hpc import ledger, work
+    from laion_hpc.errors import InputError, UsageError
+
+    if options.processes < 1:
+        raise UsageError("--processes must be at least 1")
+    config = settings.load(options.config)
+    with work.team(options.processes) as team:
+        if not team.leads:
+            return 0
+        if not (options.folder / ledger.MANIFEST).is_file():
+            raise InputError(f"{options.folder}: no {ledger.MANIFEST}; has `download` finished?")
+        from laion_hpc.filter.block import filter_block
+
+        done = filter_block(
+            options.folder,
+            options.output,
+            config,
+            team,
+            config_file=options.config,
+            rescore=options.rescore,
+        )
+    print(f"{options.output}: kept {done.kept} of {done.inputs} samples")
+    return 0

@@ -1,0 +1,182 @@
+"""Towers from open_clip: a local folder with open_clip_config.json, weights and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from laion_hpc.config.sections import ModelConfig
+from laion_hpc.errors import InputError
+from laion_hpc.models.runtime import Runtime
+from laion_hpc.models.torchvision_shim import ensure_torchvision
+from laion_hpc.models.vectors import unit
+
+CONFIG = "open_clip_config.json"
+
+
+class OpenClipTower:
+    """An open_clip model with its own preprocessing and tokenizer."""
+
+    def __init__(self, config: ModelConfig, folder: Path, runtime: Runtime) -> None:
+        ensure_torchvision()
+        import open_clip
+
+        self.name = f"open_clip {config.name} {config.pretrained or folder}"
+        self.device = runtime.device
+        description = read_description(folder)
+        self.width = int(description["model_cfg"]["embed_dim"])
+        text, tokenizer = local_paths(description["model_cfg"]["text_cfg"], folder)
+        source = f"local-dir:{folder}"
+        # open_clip's mixed precision leaves parts of a transformers tower in fp32, which then do
+        # not fit together; its own towers are meant for it.
+        pure = "hf_model_name" in text and runtime.precision != "fp32"
+        precision = f"pure_{runtime.precision}" if pure else runtime.precision
+        try:
+            model = open_clip.create_model(
+                source,
+                precision=precision,
+                device=runtime.device,
+                require_pretrained=True,
+                text_cfg=text,
+            )
+            self._tokenize = open_clip.get_tokenizer(source, **tokenizer)
+        except Exception as error:  # of torch, safetensors, pickle, json, transformers …
+            raise InputError(
+                f"{folder}: not a whole open_clip model: {first_lines(error)}"
+            ) from error
+        _refuse_altered(model, folder)
+        self._model = model.eval().requires_grad_(False)
+        self._dtype = open_clip.get_input_dtype(precision) or torch.float32
+        preprocess = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
+        self._geometry = _geometry(open_clip.transform.image_transform_v2(preprocess, False))
+        self._mean = self._channels(preprocess.mean)
+        self._std = self._channels(preprocess.std)
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop as the model was trained: RGB, (3, height, width)."""
+        return np.asarray(self._geometry(image.convert("RGB"))).transpose(2, 0, 1)
+
+    @torch.inference_mode()
+    def embed_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Preprocessed images (n, 3, height, width) -> (n, width)."""
+        if not len(pixels):
+            return np.empty((0, self.width), np.float32)
+        batch = torch.from_numpy(np.ascontiguousarray(pixels))
+        if self.device != "cpu":
+            batch = batch.pin_memory().to(self.device, non_blocking=True)
+        # Bytes travel, floats do not. The same operations in the same order as torchvision's
+        # ToTensor and Normalize: the same bits.
+        batch = batch.float().div(255).sub(self._mean).div(self._std)
+        return unit(self._model.encode_image(batch.to(self._dtype)), self.name)
+
+    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Images of any size -> (n, width)."""
+        if not images:
+            return np.empty((0, self.width), np.float32)
+        return self.embed_pixels(np.stack([self.preprocess(image) for image in images]))
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Texts -> (n, width); longer ones are cut at the context length, as open_clip does."""
+        if not texts:
+            return np.empty((0, self.width), np.float32)
+        tokens = self._tokenize(list(texts)).to(self.device)
+        return unit(self._model.encode_text(tokens), self.name)
+
+    def _channels(self, values: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """open_clip_config.json; InputError if it is missing or leaves the normalisation open.
+
+    open_clip falls back to OpenAI's mean and std without a word: wrong for many LAION-2B weights.
+    """
+    path = folder / CONFIG
+    try:
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = description["model_cfg"]["text_cfg"]
+        complete = isinstance(text, dict) and int(description["model_cfg"]["embed_dim"]) > 0
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; an open_clip folder holds it, the weights and the tokenizer"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not an open_clip config ({error!r})") from None
+    normalisation = description.get("preprocess_cfg") or {}
+    if not complete or not all(len(normalisation.get(k) or ()) == 3 for k in ("mean", "std")):
+        raise InputError(
+            f"{path}: preprocess_cfg must give mean and std of the training (three numbers each): "
+            "OpenAI's differ from the 0.5 of some LAION-2B weights, and nothing else tells which"
+        )
+    return description
+
+
+def local_paths(text_cfg: dict[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make the paths in a text_cfg absolute: (text_cfg, tokenizer's keyword arguments).
+
+    `bpe_path` and a local `hf_model_name` are relative to the folder, so that it can move.
+    """
+    text = deepcopy(text_cfg)
+    tokenizer = dict(text.get("tokenizer_kwargs") or {})
+    bpe = tokenizer.get("bpe_path")
+    if bpe:
+        tokenizer["bpe_path"] = str(folder / str(bpe))
+        text["tokenizer_kwargs"] = tokenizer
+    if text.get("hf_model_name"):
+        text["hf_model_pretrained"] = False  # its weights are in the checkpoint
+        if (folder / text["hf_model_name"]).is_dir():
+            text["hf_model_name"] = str(folder / text["hf_model_name"])
+    return text, tokenizer
+
+
+def first_lines(error: BaseException, count: int = 4) -> str:
+    """The beginning of a long message, such as a state dict's list of missing keys."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    shown = " ".join(line[:300] for line in lines[:count])
+    return shown + (" …" if len(lines) > count else "")
+
+
+def _geometry(transform: Any) -> Any:
+    """open_clip's preprocessing without its last two steps, ToTensor and Normalize."""
+    from torchvision.transforms import Compose, Normalize
+
+    steps = transform.transforms
+    if not isinstance(steps[-1], Normalize) or type(steps[-2]).__name__ != "MaybeToTensor":
+        raise InputError(f"this open_clip preprocesses images in an unknown way: {transform}")
+    return Compose(steps[:-2])
+
+
+def _refuse_altered(model: Any, folder: Path) -> None:
+    """Refuse weights that open_clip had to bend into shape, or that are no numbers."""
+    mine = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name, shape in _stored_shapes(folder).items():
+        # open_clip stretches position embeddings of another image size or context length.
+        if "pos" in name and name in mine and mine[name] != shape:
+            raise InputError(
+                f"{folder}: {name} is {shape} in the weights but {mine[name]} in {CONFIG}: the "
+                "weights are of another architecture"
+            )
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(f"{folder}: {name} holds values that are not finite; fetch it again")
+
+
+def _stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    from open_clip.factory import _find_checkpoint_in_dir
+
+    path = _find_checkpoint_in_dir(folder)
+    if path is None or not path.endswith(".safetensors"):
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as weights:
+        return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118

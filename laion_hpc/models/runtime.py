@@ -1,0 +1,70 @@
+"""Device and precision of a model, and the settings that make torch repeat itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+
+from laion_hpc.errors import UsageError
+
+# What launchers tell a rank about its place on the node: SLURM, Hydra (MPICH), Open MPI.
+_LOCAL_RANK_VARIABLES = ("SLURM_LOCALID", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a model runs."""
+
+    device: str
+    """cpu or cuda:N."""
+    precision: str
+    """fp32, bf16 or fp16."""
+
+
+def prepare(device: str, precision: str) -> Runtime:
+    """Choose device and precision, and set torch up for reproducible results.
+
+    UsageError if the machine does not have what was asked for.
+    """
+    # Results must not hang on a network that happens to be there.
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ[name] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # cuBLAS repeats itself only with a fixed workspace, and reads this when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    chosen = choose(device, precision, gpus=gpus, rank=local_rank())
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(1)
+    return chosen
+
+
+def choose(device: str, precision: str, *, gpus: int, rank: int) -> Runtime:
+    """The runtime for what a config asks, on a machine with `gpus` GPUs, as its rank `rank`."""
+    if device == "cuda" and not gpus:
+        raise UsageError(
+            "device: cuda, but torch sees no GPU here; ask the scheduler for one, or set "
+            "device: auto"
+        )
+    on_gpu = gpus > 0 and device != "cpu"
+    if precision == "auto":
+        precision = "fp16" if on_gpu else "fp32"
+    if precision == "fp16" and not on_gpu:
+        raise UsageError("precision: fp16 needs a GPU; on a CPU use auto, fp32 or bf16")
+    return Runtime(f"cuda:{rank % gpus}" if on_gpu else "cpu", precision)
+
+
+def local_rank() -> int:
+    """This process's number among those of the job on this node, from 0."""
+    for name in _LOCAL_RANK_VARIABLES:
+        if os.environ.get(name, "").isdigit():
+            # A lone task of a job array has local rank 0, and may still start processes.
+            rank = int(os.environ[name])
+            if rank:
+                return rank
+    identity = multiprocessing.current_process()._identity
+    return identity[0] - 1 if identity else 0

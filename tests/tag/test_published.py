@@ -1,0 +1,71 @@
+"""Fetching published heads, from files in place of the network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from laion_hpc.config import Config, parse
+from laion_hpc.errors import InputError, LaionHpcError
+from laion_hpc.tag import published
+from laion_hpc.tag.heads import load_head
+from laion_hpc.tag.import_published import KINDS
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A model of width 6, and a violence head published for it."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 6}}')
+    np.save(tmp_path / "v.npy", np.eye(2, 6, dtype=np.float32))
+    url = (tmp_path / "v.npy").as_uri()
+    digest = hashlib.sha256((tmp_path / "v.npy").read_bytes()).hexdigest()
+    monkeypatch.setattr(
+        published, "HEADS", {("pviolence", 6): published.Published("violence", url, digest)}
+    )
+    heads = [str(tmp_path / "heads" / "pviolence")]
+    return parse({"embed": {"model": {"name": "m", "folder": str(model)}}, "tag": {"heads": heads}})
+
+
+def test_only_what_is_missing_is_fetched(config: Config) -> None:
+    assert published.fetch_heads(config) == list(config.tag.heads)
+    assert load_head(config.tag.heads[0]).description.column == "pviolence"
+    assert published.fetch_heads(config) == []
+
+
+def test_another_file_than_the_published_is_refused(config: Config, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.ones((2, 6), np.float32))
+    with pytest.raises(LaionHpcError, match="no longer the published file"):
+        published.fetch_heads(config)
+    (tmp_path / "v.npy").unlink()
+    with pytest.raises(LaionHpcError, match="laion-hpc heads import violence"):
+        published.fetch_heads(config)
+    assert published.missing_heads(config) == list(config.tag.heads)
+
+
+def test_an_unknown_head_is_named(config: Config, tmp_path: Path) -> None:
+    tag = config.tag.model_copy(update={"heads": (str(tmp_path / "heads" / "pretty"),)})
+    with pytest.raises(InputError, match="none is published as pretty for embeddings of 6"):
+        published.fetch_heads(config.model_copy(update={"tag": tag}))
+
+
+def test_table() -> None:
+    for head in published.HEADS.values():
+        assert head.kind in KINDS
+        assert head.url.startswith("https://")
+        assert len(head.sha256) in (0, 64)
+    names = {name for name, _ in published.HEADS}
+    assert {Path(head).name for head in Config().tag.heads} <= names
+
+
+def test_checksums_are_of_the_published_files(testdata: Path) -> None:
+    files = {path.name: path for path in (testdata / "heads").rglob("*.*")}
+    known = [head for head in published.HEADS.values() if head.sha256]
+    for head in known:
+        name = head.url.rpartition("/")[2].replace("%2B", "+")
+        assert hashlib.sha256(files[name].read_bytes()).hexdigest() == head.sha256
+    assert len(known) == 6
