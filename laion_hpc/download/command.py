@@ -1,0 +1,75 @@
+"""Download the images of a list of URLs into tar shards that webdataset reads.
+
+The input is a parquet of `laion-hpc shuffle`, or any parquet with a column of URLs and,
+perhaps, one of captions. Every row ends up in a shard's parquet with its fate; the images that
+came through are in the tar beside it, in the order of the input.
+
+  laion-hpc download results/CC-MAIN-2022-05/shuffle/0007.parquet --output download/0007
+  laion-hpc download urls.parquet --output images --config my.yaml --processes 16
+  laion-hpc download laion.parquet --output images --url-column URL --text-column TEXT
+
+Run the same command again after a failure or a kill: finished shards are kept. Set
+download.user_agent in the config to a name with a page or address where site owners can reach
+you; without one no public server is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, help="parquet with URLs and captions")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder of the shards"
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML; its section `download` is read")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="cores to use (default: 1)"
+    )
+    parser.add_argument(
+        "--url-column", default="", metavar="NAME", help="default: url, URL or image_url"
+    )
+    parser.add_argument(
+        "--text-column",
+        default="",
+        metavar="NAME",
+        help="captions (default: text, caption, TEXT, CAPTION, alt or alt_text; else none)",
+    )
+    parser.add_argument(
+        "--samples-per-shard",
+        type=int,
+        metavar="N",
+        help="for an input that shuffle did not cut (default: dataset.samples_per_shard)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from laion_hpc import config as configs
+    from laion_hpc.errors import UsageError
+
+    config = configs.load(options.config)
+    per_shard = options.samples_per_shard
+    per_shard = config.dataset.samples_per_shard if per_shard is None else per_shard
+    if not 1 <= per_shard <= 100_000:
+        raise UsageError(f"--samples-per-shard must be between 1 and 100000, got {per_shard}")
+    if options.processes < 1:
+        raise UsageError(f"--processes must be at least 1, got {options.processes}")
+    if options.output.exists() and not options.output.is_dir():
+        raise UsageError(f"--output {options.output}: is not a folder")
+
+    from laion_hpc.download.inputs import open_source
+    from laion_hpc.download.job import download
+
+    source = open_source(
+        options.input,
+        url_column=options.url_column,
+        text_column=options.text_column,
+        samples_per_shard=per_shard,
+    )
+    whole = download(source, options.output, config, processes=options.processes)
+    if whole is not None:
+        share = whole.kept / whole.inputs if whole.inputs else 0.0
+        print(f"{options.output}: {whole.kept} of {whole.inputs} images ({share:.1%})")
+    return 0

@@ -1,0 +1,210 @@
+"""The whole of a download: which shards are missing, who makes them, and the manifest."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+from laion_hpc import config as configs
+from laion_hpc import ledger, work
+from laion_hpc.config.sections import Config, DownloadConfig
+from laion_hpc.download import tally
+from laion_hpc.download.image import Rules
+from laion_hpc.download.inputs import Source
+from laion_hpc.download.lane import Job, Lane, run_lane, shard_source
+from laion_hpc.errors import InputError, UsageError
+from laion_hpc.ledger import Ledger
+from laion_hpc.web.settings import Proxies, Settings, guard_for
+
+MOST_SHARDS_PER_LANE = 16
+DESCRIPTORS_BESIDES = 200
+"""Files and pipes that a lane needs besides its connections."""
+
+
+def download(source: Source, output: Path, config: Config, *, processes: int = 1) -> Ledger | None:
+    """Make the shards of `source` that `output` does not hold yet, and its manifest.
+
+    Returns the manifest's ledger, or None in an MPI rank that only worked. Raises UsageError
+    for what the config does not allow, InputError for an unreadable input.
+    """
+    job = plan_job(source, output, config)
+    with work.team(processes) as team:
+        if not team.leads:
+            return None
+        output.mkdir(parents=True, exist_ok=True)
+        ready = _finished(job)
+        missing = [shard for shard in range(len(source.sizes)) if shard not in ready]
+        manifest = output / ledger.MANIFEST
+        if missing or not manifest.exists():
+            manifest.unlink(missing_ok=True)
+        total = sum(source.sizes[shard] for shard in missing)
+        lanes = cut_lanes(missing, size=team.size, processes=processes)
+        if missing:
+            label = f"download {output.name}"
+            with tally.shown(job.progress, label, total):
+                for made in team.map(partial(run_lane, job), lanes, label=label, quiet=True):
+                    ready.update({_number(one): one for one in made})
+        _remove_beyond(output, len(source.sizes))
+        ledgers = [ready[shard] for shard in range(len(source.sizes))]
+        return _write_manifest(job, ledgers)
+
+
+def plan_job(source: Source, output: Path, config: Config) -> Job:
+    """What the lanes need to know, checked. UsageError names the config's key at fault."""
+    options = config.download
+    guard = guard_for(options.user_agent, options.allow_networks, options.proxy)
+    Proxies(options.proxy, guard)
+    _check_formats(options.formats)
+    settings = Settings(
+        user_agent=options.user_agent,
+        guard=guard,
+        proxy=options.proxy,
+        deadline_seconds=options.deadline_seconds,
+        retries=options.retries,
+        max_redirects=options.max_redirects,
+        max_bytes=options.max_bytes,
+        # So many times max_bytes, and 1 MB for each of the others, is what bodies can take.
+        large_bodies=max(1, min(32, 200_000_000 // options.max_bytes)),
+        connections_per_host=options.connections_per_host,
+        host_interval_seconds=options.host_interval_seconds,
+        respect_opt_out=options.respect_opt_out,
+        respect_robots_txt=options.respect_robots_txt,
+    )
+    blocked = _read_blocklist(options.hash_blocklist)
+    cut = repr((source.keyed, source.url_column, source.text_column, source.sizes))
+    return Job(
+        source=source,
+        output=output,
+        settings=settings,
+        rules=_rules(options),
+        min_bytes=options.min_bytes,
+        blocked=blocked,
+        connections=_possible_connections(options.connections),
+        decode_seconds=options.decode_seconds,
+        # The blocklist's content decides as its name in the config does not.
+        config=ledger.fingerprint(configs.digest(config, "download"), *sorted(blocked))
+        if blocked
+        else configs.digest(config, "download"),
+        fingerprint=ledger.fingerprint(source.path, cut),
+        progress=output / tally.NAME,
+    )
+
+
+def cut_lanes(shards: list[int], *, size: int, processes: int) -> list[Lane]:
+    """Share shards out to `size` workers; neighbours go to different lanes, to end together.
+
+    One worker gets all in one lane. Several get a lane each, or more lanes where these would be
+    longer than 16 shards: short enough to keep all busy to the end, long enough for shards to
+    overlap. Where there are fewer shards than `processes`, the lanes get more decoders instead.
+    """
+    if not shards:
+        return []
+    lanes = 1
+    if size > 1:
+        lanes = max(min(size, len(shards)), math.ceil(len(shards) / MOST_SHARDS_PER_LANE))
+    decoders = max(1, math.ceil(processes / lanes))
+    return [Lane(number, tuple(shards[number::lanes]), decoders) for number in range(lanes)]
+
+
+def _finished(job: Job) -> dict[int, Ledger]:
+    found = {}
+    for shard in range(len(job.source.sizes)):
+        path = job.output / f"{shard:05d}.ledger.json"
+        source = shard_source(job.fingerprint, shard)
+        entry = ledger.finished(path, config=job.config, source=source)
+        if entry is not None:
+            found[shard] = entry
+    return found
+
+
+def _number(entry: Ledger) -> int:
+    return int(entry.files[0].name.partition(".")[0])
+
+
+def _remove_beyond(output: Path, shards: int) -> None:
+    """Shards of an earlier, longer input would be taken for part of this one."""
+    for path in output.glob("*.ledger.json"):
+        name = path.name.partition(".")[0]
+        if not (len(name) >= 5 and name.isdigit()) or int(name) < shards:
+            continue
+        try:
+            ours = ledger.read(path).stage == "download"
+        except InputError:
+            continue
+        if ours:
+            path.unlink()
+            for end in (".tar", ".parquet", "_stats.json"):
+                (output / f"{name}{end}").unlink(missing_ok=True)
+
+
+def _write_manifest(job: Job, ledgers: Iterable[Ledger]) -> Ledger:
+    parts = list(ledgers)
+    whole = ledger.total(
+        parts,
+        stage="download",
+        unit="samples",
+        config=job.config,
+        source=job.fingerprint,
+        files=tuple(file for part in parts for file in part.files),
+    )
+    path = job.output / ledger.MANIFEST
+    if ledger.finished(path, config=job.config, source=job.fingerprint) != whole:
+        whole.write(path)
+    return whole
+
+
+def _rules(options: DownloadConfig) -> Rules:
+    return Rules(**{field.name: getattr(options, field.name) for field in fields(Rules)})
+
+
+def _check_formats(formats: tuple[str, ...]) -> None:
+    from PIL import Image
+
+    Image.init()
+    # These run a program or need one to be installed: not on what strangers send.
+    dangerous = {"EPS", "WMF", "MPEG", "GRIB", "BUFR", "HDF5"}
+    for name in formats:
+        if name not in Image.OPEN or name in dangerous:
+            known = ", ".join(sorted(set(Image.OPEN) - dangerous))
+            raise UsageError(f"download.formats: {name!r} cannot be read here; there are {known}")
+
+
+def _read_blocklist(name: str) -> frozenset[str]:
+    if not name:
+        return frozenset()
+    try:
+        lines = Path(name).read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        raise UsageError(f"download.hash_blocklist: {name}: no such file") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"download.hash_blocklist: {name}: not a list of hex digests") from None
+    digests = frozenset(line.lower() for line in lines)
+    for text in digests:
+        if len(text) not in (32, 64) or set(text) - set("0123456789abcdef"):
+            raise UsageError(
+                f"download.hash_blocklist: {name}: {text!r} is no MD5 or SHA-256 in hex"
+            )
+    return digests
+
+
+def _possible_connections(wanted: int) -> int:
+    """As many connections as open files allow; the soft limit is raised as far as it goes."""
+    needed = wanted + DESCRIPTORS_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < needed:
+        possible = max(1, soft - DESCRIPTORS_BESIDES)
+        print(
+            f"download: only {soft} files may be open at once (ulimit -n): "
+            f"{possible} connections instead of {wanted}",
+            file=sys.stderr,
+        )
+        return possible
+    return wanted

@@ -1,0 +1,128 @@
+"""No host is asked by many at once, too often, or while it wants to be left alone."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import trio
+
+HOSTS = 50_000
+"""Hosts remembered; the ones longest unused are forgotten first."""
+HEALING = frozenset([408, 425, 429])
+"""Client errors that a later request may not meet; so may any 5xx but these:"""
+LASTING = frozenset([501, 505, 506, 508, 510, 511])
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; doubles with each, and is spread by ± half."""
+
+
+class HostRestsError(Exception):
+    """The host has asked to be left alone for longer than we would wait."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass
+class _Host:
+    slots: trio.Semaphore
+    next_start: float = -float("inf")
+    rests_until: float = -float("inf")
+    rest_status: int = 0
+    users: int = 0
+
+
+class Hosts:
+    """The state of every host that is being asked; times are trio's clock."""
+
+    def __init__(self, *, connections: int, interval: float, patience: float) -> None:
+        """`connections` at once to one host, `interval` seconds between the starts of two
+        requests; a host that rests longer than `patience` seconds is not waited for.
+        """
+        self._connections = connections
+        self._interval = interval
+        self._patience = patience
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+
+    async def enter(self, host: str) -> None:
+        """Wait until the host may be asked and take one of its slots. Raises HostRestsError."""
+        state = self._state(host)
+        state.users += 1
+        try:
+            await state.slots.acquire()
+            try:
+                await self._wait(state)
+            except BaseException:
+                state.slots.release()
+                raise
+        except BaseException:
+            state.users -= 1
+            raise
+
+    def leave(self, host: str) -> None:
+        """Give the slot back."""
+        state = self._hosts[host]
+        state.users -= 1
+        state.slots.release()
+
+    async def _wait(self, state: _Host) -> None:
+        while True:
+            now = trio.current_time()
+            if state.rests_until - now > self._patience:
+                raise HostRestsError(state.rest_status)
+            start = max(state.next_start, state.rests_until)
+            if start <= now:
+                state.next_start = now + self._interval
+                return
+            await trio.sleep_until(start)
+
+    def rest(self, host: str, status: int, seconds: float) -> None:
+        """The host answered 429 or 503: leave it alone for so long."""
+        state = self._state(host)
+        state.rests_until = max(state.rests_until, trio.current_time() + seconds)
+        state.rest_status = status
+
+    def _state(self, host: str) -> _Host:
+        state = self._hosts.get(host)
+        if state is None:
+            state = self._hosts[host] = _Host(trio.Semaphore(self._connections))
+            if len(self._hosts) > HOSTS:
+                self._forget()
+        self._hosts.move_to_end(host)
+        return state
+
+    def _forget(self) -> None:
+        now = trio.current_time()
+        for name in list(self._hosts)[: HOSTS // 10]:
+            state = self._hosts[name]
+            if not state.users and max(state.next_start, state.rests_until) < now:
+                del self._hosts[name]
+
+
+def heals(status: int) -> bool:
+    """True if a later request may well get a better answer than this status."""
+    return status in HEALING or (500 <= status <= 599 and status not in LASTING)
+
+
+def pause_before(attempt: int, retry_after: float | None, chance: float) -> float:
+    """Seconds before attempt number `attempt` (the second is 1); `chance` is uniform in 0 … 1.
+
+    The host's own Retry-After is the least; ours doubles from FIRST_PAUSE.
+    """
+    own = FIRST_PAUSE * 2.0 ** (attempt - 1) * (0.5 + chance)
+    return own if retry_after is None else max(own, retry_after)
+
+
+def retry_after(value: str, now: float | None = None) -> float | None:
+    """Seconds that a Retry-After header asks for (a number or an HTTP date), None if unreadable."""
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        when = email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, when - (time.time() if now is None else now))

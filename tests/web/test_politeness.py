@@ -1,0 +1,140 @@
+"""The politeness clock, on trio's simulated time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from laion_hpc.web import politeness
+from laion_hpc.web.politeness import HostRestsError, Hosts, heals, pause_before, retry_after
+
+
+def on_simulated_time(body: Callable[[], Awaitable[None]]) -> None:
+    trio.run(body, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@given(
+    st.integers(1, 4),
+    st.floats(0, 3),
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 5)), max_size=30),
+)
+def test_limits_hold_for_any_load(
+    connections: int, interval: float, load: list[tuple[str, float]]
+) -> None:
+    starts: dict[str, list[float]] = {}
+    busy: dict[str, int] = {}
+
+    async def main() -> None:
+        hosts = Hosts(connections=connections, interval=interval, patience=10)
+
+        async def ask(host: str, seconds: float) -> None:
+            await hosts.enter(host)
+            starts.setdefault(host, []).append(trio.current_time())
+            busy[host] = busy.get(host, 0) + 1
+            assert busy[host] <= connections
+            await trio.sleep(seconds)
+            busy[host] -= 1
+            hosts.leave(host)
+
+        async with trio.open_nursery() as nursery:
+            for host, seconds in load:
+                nursery.start_soon(ask, host, seconds)
+
+    on_simulated_time(main)
+    assert sum(map(len, starts.values())) == len(load)
+    for times in starts.values():
+        assert all(b - a >= interval - 1e-6 for a, b in itertools.pairwise(times))
+
+
+def test_a_resting_host_is_waited_for_or_given_up() -> None:
+    async def main() -> None:
+        hosts = Hosts(connections=1, interval=0, patience=10)
+        hosts.rest("short", 429, 5)
+        begun = trio.current_time()
+        await hosts.enter("short")
+        assert trio.current_time() - begun == pytest.approx(5)
+        hosts.rest("long", 503, 60)
+        with pytest.raises(HostRestsError) as rests:
+            await hosts.enter("long")
+        assert rests.value.status == 503
+        # Giving up takes no slot; later, when it has rested, all is well.
+        await trio.sleep(55)
+        await hosts.enter("long")
+        # Others are not concerned.
+        await hosts.enter("other")
+
+    on_simulated_time(main)
+
+
+def test_a_cancelled_wait_holds_no_slot() -> None:
+    async def main() -> None:
+        hosts = Hosts(connections=1, interval=0, patience=10)
+        await hosts.enter("a")
+        with trio.move_on_after(1):
+            await hosts.enter("a")
+        hosts.leave("a")
+        with trio.fail_after(1):
+            await hosts.enter("a")
+
+    on_simulated_time(main)
+
+
+def test_idle_hosts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(politeness, "HOSTS", 10)
+
+    async def main() -> None:
+        hosts = Hosts(connections=1, interval=0, patience=10)
+        await hosts.enter("busy")
+        for number in range(100):
+            await hosts.enter(str(number))
+            hosts.leave(str(number))
+        with trio.move_on_after(1) as scope:
+            await hosts.enter("busy")
+        assert scope.cancelled_caught
+
+    on_simulated_time(main)
+
+
+def test_which_answers_heal() -> None:
+    assert all(map(heals, (408, 425, 429, 500, 502, 503, 504, 522)))
+    assert not any(map(heals, (200, 301, 400, 401, 403, 404, 410, 451, 501, 505)))
+
+
+@given(st.integers(1, 10), st.none() | st.floats(0, 100), st.floats(0, 1))
+def test_pauses_grow_and_never_fall_below_what_the_host_asked(
+    attempt: int, asked: float | None, chance: float
+) -> None:
+    pause = pause_before(attempt, asked, chance)
+    assert pause >= politeness.FIRST_PAUSE / 2 * 2 ** (attempt - 1)
+    assert pause >= (asked or 0)
+    assert pause <= max(politeness.FIRST_PAUSE * 1.5 * 2 ** (attempt - 1), asked or 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 28.0),
+        ("Wed, 21 Oct 2015 07:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+        ("١٢", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    now = 1_445_412_452.0  # 2015-10-21 07:27:32 UTC
+    assert retry_after(value, now) == seconds
+
+
+@given(st.text(max_size=40))
+def test_retry_after_reads_anything(value: str) -> None:
+    found = retry_after(value)
+    assert found is None or found >= 0
