@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,9 @@ from typing import Any, TypeVar, cast
 
 from laion_hpc.errors import LaionHpcError
 from laion_hpc.progress import progress, silence
+
+_UNWIND_SECONDS = 10.0
+"""For workers that are told to stop; SLURM leaves 30 s between its warning and the kill."""
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -138,13 +142,18 @@ def _process_team(processes: int) -> Iterator[Team]:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers.values():
             worker.terminate()
+        deadline = time.monotonic() + _UNWIND_SECONDS
+        for worker in workers.values():
+            worker.join(max(0.0, deadline - time.monotonic()))
+            worker.kill()
         raise
 
 
 def _start_worker(parent: int) -> None:
     # Ctrl-C goes to the whole group; the leader alone decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Unwind, so that what is half-written is removed.
+    signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))
     die_with(parent)
 
 

@@ -9,6 +9,7 @@ rule index_train:
         embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
     output:
         index=f"{RUN}/index/trained.index",
+        ledger=f"{RUN}/index/trained.ledger.json",
     log:
         f"{RUN}/logs/index/train.log",
     benchmark:
@@ -25,7 +26,7 @@ rule index_train:
     message:
         "Train the index of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc index train $(dirname {input.embeddings}) --config {params.file}"
+        "python -m laion_hpc index train $(dirname {input.embeddings}) --config {params.file} --processes {threads}"
         " --output {output.index} > {log} 2>&1"
 
 
@@ -53,7 +54,7 @@ rule index_add:
         "Add block {wildcards.block} to the index of {wildcards.crawl}"
     shell:
         "python -m laion_hpc index add {input.trained} $(dirname {input.embeddings})"
-        " --block {wildcards.block} --config {params.file} --output {output.index} > {log} 2>&1"
+        " --block {wildcards.block} --config {params.file} --processes {threads} --output {output.index} > {log} 2>&1"
 
 
 rule index_metadata:
@@ -79,7 +80,7 @@ rule index_metadata:
         "Lay out the metadata of block {wildcards.block} for search"
     shell:
         "python -m laion_hpc index metadata $(dirname {input.embeddings}) {input.tags}"
-        " --block {wildcards.block} --config {params.file} --output {output.table} > {log} 2>&1"
+        " --block {wildcards.block} --config {params.file} --processes {threads} --output {output.table} > {log} 2>&1"
 
 
 rule index_merge:
@@ -89,6 +90,7 @@ rule index_merge:
     output:
         index=f"{RUN}/index/image.index",
         lists=f"{RUN}/index/image.ivfdata",
+        places=f"{RUN}/index/image.places.npy",
         about=f"{RUN}/index/index.json",
         manifest=f"{RUN}/index/manifest.json",
     log:
@@ -107,7 +109,7 @@ rule index_merge:
     message:
         "Merge the index of {wildcards.crawl} on disk"
     shell:
-        "python -m laion_hpc index merge {input.trained} {input.blocks} --config {params.file}"
+        "python -m laion_hpc index merge {input.trained} {input.blocks} --config {params.file} --processes {threads}"
         " --output $(dirname {output.index}) > {log} 2>&1"
 
 
@@ -134,7 +136,7 @@ rule index_evaluate:
         "Measure the recall of the index of {wildcards.crawl}"
     shell:
         "python -m laion_hpc index evaluate $(dirname {input.manifest})"
-        " $(dirname {input.embeddings}) --config {params.file}"
+        " $(dirname {input.embeddings}) --config {params.file} --processes {threads}"
         " --output {output.evaluation} > {log} 2>&1"
 
 

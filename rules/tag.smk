@@ -27,7 +27,7 @@ rule tag:
         "Tag block {wildcards.block} of {wildcards.crawl}"
     shell:
         "python -m laion_hpc tag $(dirname {input.embeddings})"
-        " --images $(dirname {input.shards}) --config {params.file}"
+        " --images $(dirname {input.shards}) --config {params.file} --processes {threads}"
         " --output {output.parquet} > {log} 2>&1"
 
 

@@ -1,0 +1,155 @@
+"""Trains an index on a seeded sample over all blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from laion_hpc import ledger
+from laion_hpc.atomic import atomic
+from laion_hpc.config.sections import IndexConfig
+from laion_hpc.errors import InputError, UsageError
+from laion_hpc.index.embeddings import Vectors, gather, open_blocks, sample_rows
+from laion_hpc.index.keys import cells_of, choose_key, train_count
+from laion_hpc.ledger import Ledger
+
+
+def train(
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    config: IndexConfig,
+    digest: str,
+    seed: int,
+    threads: int = 1,
+) -> Ledger:
+    """Train on a sample of the blocks in `folders`, write `output` and its ledger.
+
+    The sample is uniform over the rows of all blocks: a crawl is ordered by host, and the first
+    rows would know a few sites only. It is held as float32 (sample × width × 4 bytes).
+    """
+    blocks = open_blocks(folders)
+    total = sum(block.rows for block in blocks)
+    width = max(block.width for block in blocks)
+    source = ledger.fingerprint("train", *(block.fingerprint for block in blocks))
+    book_path = ledger.path_of(output)
+    if done := ledger.finished(book_path, config=digest, source=source):
+        return done
+    key = choose_key(total, width, config.max_bytes) if config.key == "auto" else config.key
+    cells = cells_of(key)
+    if cells is None:
+        raise UsageError(
+            f"index.key: {key!r} is not of the IVF family, so its blocks could not be merged on "
+            "disk; use auto or a key such as IVF4096,SQfp16"
+        )
+    count = train_count(cells, config.train_vectors, total)
+    if count < cells:
+        raise UsageError(f"index.key: {key} has {cells} cells but only {count} vectors to train on")
+    shards = [pair for b in blocks for pair in zip(b.images, b.lengths, strict=True)]
+    sample = gather(shards, sample_rows(total, count, (seed, 0)), width)
+    index = train_index(key, sample, seed=seed, threads=threads)
+    import faiss
+
+    with atomic(output) as aside:
+        faiss.write_index(index, str(aside))
+    book = Ledger(
+        stage="index",
+        unit="vectors",
+        inputs=total,
+        kept=total,
+        config=digest,
+        source=source,
+        counts={"key": key, "cells": cells, "dimension": width, "trained_on": count},
+        files=(ledger.describe(output, rows=0),),
+    )
+    book.write(book_path)
+    return book
+
+
+def train_index(key: str, sample: Vectors, *, seed: int, threads: int = 1) -> Any:
+    """A trained, empty faiss index of inner products; the same bytes for any `threads`.
+
+    k-means, where nearly all of the time goes, sums each centroid in one thread in the order
+    of the vectors, so threads change nothing. Where they would (the SVD of OPQ, the linking of
+    an HNSW graph over the centroids, product quantisers) one thread is used: these see at most
+    65,536 vectors or the centroids, minutes even for LAION-5B's key.
+    """
+    import faiss
+
+    width = int(sample.shape[1])
+    try:
+        index = faiss.index_factory(width, key, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise UsageError(f"index.key: faiss does not know {key!r} ({_last_line(error)})") from None
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is None or not isinstance(index, faiss.IndexPreTransform | faiss.IndexIVF):
+        raise UsageError(f"index.key: {key!r} cannot be merged on disk; use IVF…, or OPQ…,IVF…")
+    ivf = faiss.downcast_index(ivf)
+    if isinstance(ivf, faiss.IndexIVFScalarQuantizer) and key.endswith(",SQfp16"):
+        # `embed` writes fp16: stored as they are, not as residuals, the vectors lose nothing.
+        ivf.by_residual = False
+    if isinstance(ivf, faiss.IndexIVFPQ):
+        # It reorders codes for Hamming distances, which no search of ours looks at, for seconds
+        # per sub-quantiser.
+        ivf.do_polysemous_training = False
+    ivf.cp.seed = seed
+    try:
+        with _threads(1):
+            for transform in _transforms(index):
+                if not transform.is_trained:
+                    transform.train(sample)
+        rotated = sample
+        for transform in _transforms(index):
+            rotated = transform.apply(rotated)
+        centroids = _centroids(rotated, ivf, threads)
+        with _threads(1):
+            ivf.quantizer.train(centroids)
+            ivf.quantizer.add(centroids)
+            ivf.train(rotated)
+        index.is_trained = True
+    except RuntimeError as error:
+        raise InputError(
+            f"faiss could not train {key} on {len(sample)} vectors: {_last_line(error)}"
+        ) from None
+    return index
+
+
+def _transforms(index: Any) -> list[Any]:
+    import faiss
+
+    if not isinstance(index, faiss.IndexPreTransform):
+        return []
+    return [faiss.downcast_VectorTransform(index.chain.at(i)) for i in range(index.chain.size())]
+
+
+def _centroids(sample: Vectors, ivf: Any, threads: int) -> Vectors:
+    import faiss
+
+    # The sample has been drawn already: k-means must not thin it again, nor warn of its size.
+    ivf.cp.max_points_per_centroid = len(sample)
+    ivf.cp.min_points_per_centroid = 1
+    ivf.cp.spherical = True
+    clustering = faiss.Clustering(ivf.d, ivf.nlist, ivf.cp)
+    with _threads(threads):
+        clustering.train(sample, faiss.IndexFlatIP(ivf.d))
+    centroids: Vectors = faiss.vector_to_array(clustering.centroids).reshape(ivf.nlist, ivf.d)
+    return centroids
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _last_line(error: Exception) -> str:
+    # faiss puts the place in its source first and what was wrong last.
+    return str(error).strip().rpartition("failed: ")[2].splitlines()[-1]

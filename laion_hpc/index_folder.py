@@ -1,0 +1,93 @@
+"""What lies in an index folder and how a vector's id leads to it: shared by `index` and `search`.
+
+    image.index        the trained index with its lists' table; opens image.ivfdata beside it
+    image.ivfdata      the inverted lists: codes and ids, memory-mapped
+    image.places.npy   (count, 2) uint32: list and offset of every vector, in the order of ids
+    metadata/0007.arrow  one row per vector of block 7, in the order of rows
+    index.json         `About`: key, width, blocks, the model that made the vectors
+    evaluation.json    measured recall and the search parameters that follow from it
+
+Nothing in it holds a path: the folder can be moved or copied.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from laion_hpc.atomic import write_bytes
+from laion_hpc.errors import InputError
+
+INDEX = "image.index"
+LISTS = "image.ivfdata"
+PLACES = "image.places.npy"
+ABOUT = "index.json"
+EVALUATION = "evaluation.json"
+METADATA = "metadata"
+ROW_BITS = 32
+BATCH_ROWS = 65_536
+"""Rows of a record batch in the metadata (the last may be shorter): row r is in batch r // this."""
+
+
+def vector_id(block: int, row: int) -> int:
+    """The id of a vector: `block · 2³² + row`, the same for ever. Below 2⁵³: JSON keeps it."""
+    return (block << ROW_BITS) | row
+
+
+def block_and_row(number: int) -> tuple[int, int]:
+    """The block and the row that an id names."""
+    return number >> ROW_BITS, number & ((1 << ROW_BITS) - 1)
+
+
+def metadata_name(block: int) -> str:
+    """Name of a block's metadata, relative to the index folder."""
+    return f"{METADATA}/{block:04d}.arrow"
+
+
+@dataclass(frozen=True)
+class BlockAbout:
+    """One block of an index."""
+
+    block: int
+    vectors: int
+    embeddings: str
+    """Fingerprint of the embeddings that were added."""
+
+
+@dataclass(frozen=True)
+class About:
+    """index.json."""
+
+    key: str
+    """faiss factory key."""
+    dimension: int
+    count: int
+    metric: str
+    """Always inner_product: of unit vectors, the cosine."""
+    model: dict[str, Any]
+    """`ModelConfig` of the model that made the vectors, and must embed the queries."""
+    trained: str
+    """Fingerprint of the trained index that the blocks were added to."""
+    blocks: tuple[BlockAbout, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write index.json into the folder."""
+        text = json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
+        write_bytes(folder / ABOUT, (text + "\n").encode())
+
+
+def read_about(folder: Path) -> About:
+    """Read index.json; InputError if the folder holds no finished index."""
+    path = folder / ABOUT
+    try:
+        data = json.loads(path.read_bytes())
+        blocks = tuple(BlockAbout(**entry) for entry in data.pop("blocks"))
+        return About(blocks=blocks, **data)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{folder}: no {ABOUT} there; give a folder made by `index merge`"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: not the description of an index ({error})") from None

@@ -1,0 +1,11 @@
+"""What a request is refused for: a status and a message for whoever sent it."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """The request cannot be answered; `status` is its HTTP status, the message says why."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,68 @@
+// The filters' controls, kept in step with the state.
+
+import { DEFAULTS, FILTERS, SIZES, filtered } from "/state.js";
+import { languageName } from "/details.js";
+
+const $ = (id) => document.getElementById(id);
+const say = (id, text) => (document.querySelector(`output[for="${id}"]`).textContent = text);
+
+/** Offer what the index has. */
+export function offer(about) {
+  const options = about.languages.map(([code, count]) => {
+    const name = code ? languageName(code) : "No language found";
+    return new Option(`${name} (${count.toLocaleString("en")})`, code || "none");
+  });
+  $("language").replaceChildren(new Option("Any language", ""), ...options);
+  for (const part of document.querySelectorAll("[data-column]")) {
+    part.hidden = !about.columns.includes(part.dataset.column);
+  }
+}
+
+function tell(state) {
+  say("similarity", state.similarity > DEFAULTS.similarity ? `at least ${state.similarity.toFixed(2)}` : "any");
+  say("size", state.size ? `${SIZES[state.size]} pixels and more` : "any");
+  say("watermark", state.watermark < 1 ? `less than ${Math.round(state.watermark * 100)}%` : "any");
+  const count = filtered(state);
+  $("filters-count").hidden = count === 0;
+  $("filters-count").textContent = count;
+  $("filters-toggle").setAttribute("aria-label", count ? `Filters, ${count} set` : "Filters");
+  $("filters-clear").disabled = count === 0;
+}
+
+/** Show a state in the controls. */
+export function show(state) {
+  $("language").value = state.language;
+  $("similarity").value = state.similarity;
+  $("size").value = state.size;
+  $("watermark").value = state.watermark;
+  $("host").value = state.host;
+  $("safe").checked = state.safe;
+  $("unique").checked = state.unique;
+  tell(state);
+}
+
+function read() {
+  return {
+    language: $("language").value,
+    similarity: Number($("similarity").value),
+    size: Number($("size").value),
+    watermark: Number($("watermark").value),
+    host: $("host").value.trim(),
+    safe: $("safe").checked,
+    unique: $("unique").checked,
+  };
+}
+
+/** Call `changed(filters)` when a control has been set. */
+export function listen(changed) {
+  const panel = $("filters");
+  $("filters-toggle").addEventListener("click", () => {
+    panel.hidden = !panel.hidden;
+    $("filters-toggle").setAttribute("aria-expanded", String(!panel.hidden));
+  });
+  panel.addEventListener("input", () => tell(read()));
+  panel.addEventListener("change", () => changed(read()));
+  $("filters-clear").addEventListener("click", () => changed(cleared()));
+}
+
+export const cleared = () => Object.fromEntries(FILTERS.map((key) => [key, DEFAULTS[key]]));
