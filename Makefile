@@ -15,7 +15,9 @@ help:
 demo: $(VENV)/.installed-cpu
 	@$(BIN)/laion-hpc demo run
 
+# As root on Debian the tests run on a real SLURM too, installed here and started by the tests.
 test: $(VENV)/.installed-test check
+	@tests/slurm/install.sh
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-test

@@ -1,0 +1,106 @@
+"""Jobs on the test cluster: submit them, and read back what SLURM's accounting says of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tests.slurm.cluster import Cluster
+from tests.slurm.configuration import ACCOUNT
+
+WAIT_SECONDS = 120.0
+"""Longest wait for something that takes seconds, on a machine that is busy with other tests."""
+
+_FIELDS = ("JobIDRaw", "Comment", "Partition", "State", "AllocTRES", "NodeList", "TimelimitRaw")
+_UNFINISHED = ("PENDING", "RUNNING", "REQUEUED", "RESIZING", "SUSPENDED", "COMPLETING", "")
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as `sacct` shows it."""
+
+    number: str
+    comment: str
+    """Of Snakemake's jobs: rule_NAME, or rule_NAME_wildcards_…"""
+    partition: str
+    state: str
+    tres: dict[str, str]
+    """What it was given: {"cpu": "8", "mem": "1000M", "node": "1", "gres/gpu": "4"}."""
+    nodes: str
+    minutes: int | None
+    """Its time limit, if it asked for one."""
+
+    @property
+    def rule(self) -> str:
+        return self.comment.removeprefix("rule_").split("_wildcards_")[0]
+
+
+def until(get: Callable[[], Value], what: str, seconds: float = WAIT_SECONDS) -> Value:
+    """Ask until the answer is true, and return it; an AssertionError says what never came."""
+    end = time.monotonic() + seconds
+    while not (value := get()):
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.2)
+    return value
+
+
+def submit(cluster: Cluster, script: str, *options: str, cwd: Path) -> str:
+    """sbatch a shell command; the number of its job. Its output is in cwd/NUMBER.out."""
+    done = cluster.run(
+        *("sbatch", "--parsable", f"--account={ACCOUNT}", "--output=%j.out", *options),
+        *("--wrap", script),
+        cwd=cwd,
+    )
+    return done.stdout.strip()
+
+
+def finished(cluster: Cluster, number: str) -> Job:
+    """Wait for the end of a job; what sacct shows of it then."""
+
+    def ended() -> list[Job]:
+        # The end of a short job may be written down before its start: then no partition is known.
+        done = [job for job in sacct(cluster, number) if job.state not in _UNFINISHED]
+        return [job for job in done if job.partition]
+
+    return until(ended, f"the end of job {number}")[0]
+
+
+def sacct(cluster: Cluster, *numbers: str) -> list[Job]:
+    """These jobs, or all, in the order of their submission. Accounting lags by some seconds."""
+    chosen = [f"--jobs={','.join(numbers)}"] if numbers else []
+    done = cluster.run(
+        *("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-1hour"),
+        *("--format", ",".join(_FIELDS), *chosen),
+    )
+    return _parse(done.stdout.splitlines())
+
+
+def squeue(cluster: Cluster, state: str = "RUNNING") -> list[tuple[str, str]]:
+    """Number and comment of the jobs in a state, without the accounting's lag."""
+    done = cluster.run("squeue", "--noheader", f"--states={state}", "--format=%A|%k")
+    pairs = (line.split("|", 1) for line in done.stdout.splitlines())
+    return [(number, comment) for number, comment in pairs]
+
+
+def _parse(lines: Iterable[str]) -> list[Job]:
+    jobs = []
+    for line in lines:
+        number, comment, partition, state, tres, nodes, limit = line.split("|")
+        jobs.append(
+            Job(
+                number=number,
+                comment=comment,
+                partition=partition,
+                # "CANCELLED by 0" is CANCELLED.
+                state=state.split(" ")[0],
+                tres=dict(part.split("=", 1) for part in tres.split(",") if part),
+                nodes=nodes,
+                minutes=int(limit) if limit.isdigit() else None,
+            )
+        )
+    return sorted(jobs, key=lambda job: int(job.number))
