@@ -17,7 +17,7 @@ demo: $(VENV)/.installed-cpu
 
 # As root on Debian the tests run on a real SLURM too, installed here and started by the tests.
 test: $(VENV)/.installed-test check
-	@tests/slurm/install.sh
+	@tests/install.sh
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-test

@@ -64,6 +64,6 @@ def test_a_full_disk_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("needs /dev/full")
-    with pytest.raises(OSError) as caught, full.open("wb", buffering=0) as stream:  # noqa: PT011
+    with pytest.raises(OSError) as caught, full.open("wb", buffering=0) as stream:
         stream.write(b"x")
     assert "no space left" in explain_os_error(caught.value)

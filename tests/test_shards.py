@@ -11,7 +11,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.shards import Sample, ShardWriter, read_shard
 
 SAMPLES = [
-    Sample("demo-0000-00000-00000", {"jpg": b"\xff\xd8one", "txt": "ein Bild".encode()}),
+    Sample("demo-0000-00000-00000", {"jpg": b"\xff\xd8one", "txt": b"ein Bild"}),
     Sample("demo-0000-00000-00001", {"jpg": b"\xff\xd8two", "txt": b"", "json": b"{}"}),
 ]
 
