@@ -42,7 +42,7 @@ def unavailable() -> str:
         return "needs root: slurmd starts jobs as their users"
     missing = [name for name in (*DAEMONS, *COMMANDS) if shutil.which(name, path=_path()) is None]
     if missing:
-        return f"needs {', '.join(missing)}: run tests/slurm/install.sh"
+        return f"needs {', '.join(missing)}: run tests/install.sh"
     return ""
 
 
