@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from laion_hpc.demo.scenes import Scene, render
 
@@ -98,8 +98,8 @@ def make(picture: Picture, folder: Path) -> int:
 def draw(picture: Picture) -> Image.Image:
     """The picture as a viewer shows it.
 
-    A picture that is not square continues the square's edges like a mirror, so that what a
-    model's central crop sees is the scene.
+    A picture that is not square stands before a blurred copy of itself, as upright videos do, so
+    that what a model's central crop sees is the scene.
     """
     large = picture.size > _RENDERED_UP_TO
     side = picture.size // 2 if large else picture.size
@@ -116,11 +116,7 @@ def draw(picture: Picture) -> Image.Image:
     if (width, height) == square.size:
         return square
     left, top = (width - picture.size) // 2, (height - picture.size) // 2
-    canvas = Image.new("RGB", (width, height))
-    mirrored = ImageOps.mirror(square) if width > height else ImageOps.flip(square)
-    for shift in (-picture.size, picture.size):
-        across = (left + shift, top) if width > height else (left, top + shift)
-        canvas.paste(mirrored, across)
+    canvas = square.resize((12, 12), Image.Resampling.BOX).resize((width, height))
     canvas.paste(square, (left, top))
     return canvas
 

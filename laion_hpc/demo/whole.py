@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from laion_hpc import config as settings
 from laion_hpc import crawl as locks
 from laion_hpc.demo import build, check, summary
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
+from laion_hpc.results import LAYOUTS, unit_ledgers
 
 CHECKED = "check.json"
 _STOP_SECONDS = 30.0
@@ -43,10 +45,9 @@ def run(
         print(f"  {build.describe(counts)}\n", flush=True)
     _lock(Path(config.crawl_folder) / f"{config.crawls[0]}.json", folder, config.crawls[0])
 
+    if anew:
+        _forget(results)
     command = _snakemake(root, config_path, cores)
-    if anew and (results / "extract").exists():
-        # The lock file names the same WATs, but they are others now.
-        command += ["--forcerun", "extract"]
     planned = _planned(command) if results.exists() else set(_NEEDS_THE_WEB)
     if not planned:
         print("Nothing to do: everything is there and up to date.\n")
@@ -83,6 +84,15 @@ def _first(*paths: Path) -> Path:
         if path.is_file():
             return path
     raise UsageError(f"{paths[0]}: no such config file")
+
+
+def _forget(results: Path) -> None:
+    """Remove what was made of another web: its URLs may be the same, its images are not."""
+    stages = [results / stage for stage in LAYOUTS if (results / stage).is_dir()]
+    if stages:
+        print(f"The web has changed: {results} is made anew\n", flush=True)
+    for folder in stages:
+        shutil.rmtree(folder)
 
 
 def _lock(path: Path, folder: Path, crawl: str) -> None:
@@ -248,8 +258,6 @@ def _checked(results: Path, truth: Path, config_path: Path, kept: Path) -> list[
 
 
 def _stamp(results: Path, truth: Path) -> str:
-    from laion_hpc import results as runs
-
     digest = hashlib.sha256()
     try:
         digest.update(truth.read_bytes())
@@ -257,7 +265,7 @@ def _stamp(results: Path, truth: Path) -> str:
         digest.update((results / "index" / "evaluation.json").read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing; run the same command again") from None
-    for stage in runs.LAYOUTS:
-        for path in runs.unit_ledgers(results, stage).values():
+    for stage in LAYOUTS:
+        for path in unit_ledgers(results, stage).values():
             digest.update(path.read_bytes())
     return digest.hexdigest()

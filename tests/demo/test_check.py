@@ -312,3 +312,10 @@ def test_a_lock_of_other_wats_is_refused(built: Built, tmp_path: Path) -> None:
     locks.write_lock(locks.Lock("demo", "elsewhere", lock.segments), path)
     with pytest.raises(UsageError, match="does not name the WATs"):
         whole._lock(path, built.folder, "demo")
+
+
+def test_results_of_another_web_are_forgotten(tmp_path: Path) -> None:
+    for name in ("download/0000", "logs", "mine"):
+        (tmp_path / name).mkdir(parents=True)
+    whole._forget(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "mine"]

@@ -1,0 +1,172 @@
+"""The demo from end to end, smaller: what `make demo` calls, and the same bytes again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.demo.conftest import free_port
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+PAGES = 300
+STARTED = "results/demo/logs/download/*.log"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "laion_hpc", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(folder: Path, *arguments: str, code: int = 0) -> str:
+    """A command in a folder; all that it says. Fails unless it ends with `code`."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout[-5_000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, port: int) -> tuple[Path, str]:
+    """A whole run, two processes a job; its folder and all that it said."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, run(folder, *whole(port, cores=2))
+
+
+def whole(port: int, cores: int) -> list[str]:
+    return ["demo", "run", "--pages", str(PAGES), "--port", str(port), "--cores", str(cores)]
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of all outputs but those that tell of times: logs, benchmarks, stats, report."""
+    results = folder / "results" / "demo"
+    return {
+        path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(results.rglob("*"))
+        if path.is_file()
+        and path.relative_to(results).parts[0] not in ("logs", "benchmarks", "report.html")
+        and not path.name.endswith("_stats.json")
+    }
+
+
+def snakemake_of(parent: int) -> int:
+    """The child of a `demo run` that is Snakemake; its other one is the server."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return next(int(child) for child, words in commands.items() if b"snakemake" in words)
+
+
+def test_the_results_are_what_the_truth_says(finished: tuple[Path, str]) -> None:
+    folder, said = finished
+    findings = json.loads((folder / "build/demo/check.json").read_text())
+    assert len(findings) == 12
+    assert [finding["what"] for finding in findings if not finding["met"]] == []
+    for words in (
+        "The funnel",
+        "Against the truth",
+        "report.html",
+        "laion-hpc search",
+        "real crawl",
+    ):
+        assert words in said
+    assert (folder / "results/demo/report.html").stat().st_size > 10_000
+
+
+def test_nothing_vanished(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    assert "Every sample is accounted for" in run(folder, "audit", "results/demo", "--complete")
+
+
+def test_again_there_is_nothing_to_do(finished: tuple[Path, str], port: int) -> None:
+    folder, _ = finished
+    before = outputs(folder)
+    said = run(folder, *whole(port, cores=2))
+    assert "Nothing to do" in said
+    assert "serving" not in said
+    assert "Against the truth" in said
+    assert outputs(folder) == before
+
+
+def test_a_flaw_in_the_results_is_found(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    evaluation = folder / "results/demo/index/evaluation.json"
+    kept = evaluation.read_text()
+    data = json.loads(kept)
+    for row in data["recall"]:
+        row["image"]["10"] = 0.5
+    evaluation.write_text(json.dumps(data))
+    try:
+        arguments = ["demo", "check", "results/demo", "--truth", "build/demo/truth.parquet"]
+        said = run(folder, *arguments, code=1)
+    finally:
+        evaluation.write_text(kept)
+    assert "index: recall@10" in said
+    assert "FAILS" in said
+
+
+def test_one_process_and_a_kill_give_the_same_bytes(
+    finished: tuple[Path, str], port: int, tmp_path: Path
+) -> None:
+    child = subprocess.Popen(
+        command(*whole(port, cores=1)),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not list(tmp_path.glob(STARTED)):
+        assert child.poll() is None, "it ended before it downloaded anything"
+        time.sleep(0.1)
+    os.kill(snakemake_of(child.pid), signal.SIGKILL)
+    assert child.wait(timeout=120) == 1
+    killed = outputs(tmp_path)
+    assert "index/manifest.json" not in killed
+    assert "serving" in run(tmp_path, *whole(port, cores=1))
+    assert outputs(tmp_path) == outputs(finished[0])
+
+
+def test_a_port_in_use_is_told_before_anything_runs(
+    finished: tuple[Path, str], port: int, tmp_path: Path
+) -> None:
+    folder, _ = finished
+    server = subprocess.Popen(
+        command("demo", "serve"), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("serving")
+        (tmp_path / "build").symlink_to(folder / "build")
+        said = run(tmp_path, *whole(port, cores=2), code=1)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        server.stdout.close()
+    assert f":{port} is in use" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "results").exists()
