@@ -1,4 +1,4 @@
-"""The demo from end to end, smaller: what `make demo` calls, and the same bytes again."""
+"""The demo from end to end: what `make demo` calls, and the same bytes again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tests.demo.conftest import free_port
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-PAGES = 300
 STARTED = "results/demo/logs/download/*.log"
 
 
@@ -59,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, port: int) -> tuple[Path,
 
 
 def whole(port: int, cores: int) -> list[str]:
-    return ["demo", "run", "--pages", str(PAGES), "--port", str(port), "--cores", str(cores)]
+    return ["demo", "run", "--port", str(port), "--cores", str(cores)]
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -100,6 +99,18 @@ def test_the_results_are_what_the_truth_says(finished: tuple[Path, str]) -> None
 def test_nothing_vanished(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     assert "Every sample is accounted for" in run(folder, "audit", "results/demo", "--complete")
+
+
+def test_snakemake_reports_on_it(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    subprocess.run(
+        [*snakemake, "--configfile", str(ROOT / "config/demo.yaml"), "--report", "snakemake.html"],
+        cwd=folder,
+        check=True,
+        timeout=120,
+    )
+    assert b"report.html" in (folder / "snakemake.html").read_bytes()
 
 
 def test_again_there_is_nothing_to_do(finished: tuple[Path, str], port: int) -> None:
