@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_hpc import ledger, results
-from laion_hpc.demo.check import Finding, exact, share
 from laion_hpc.demo.truth import DAMAGED, RELEASED, TRUTH
+from laion_hpc.demo.verdict import Finding, exact, share
 from laion_hpc.errors import InputError
 from laion_hpc.schemas import LANGUAGE_CLASSES
 

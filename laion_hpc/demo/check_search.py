@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import EmbedConfig
 from laion_hpc.demo import captions
-from laion_hpc.demo.check import Finding, share
 from laion_hpc.demo.check_fates import Row, Rows, by_place, read_rows
 from laion_hpc.demo.scenes import Scene
 from laion_hpc.demo.truth import scene_of
+from laion_hpc.demo.verdict import Finding, share
 from laion_hpc.errors import InputError
 from laion_hpc.index_folder import EVALUATION, INDEX, block_and_row
 

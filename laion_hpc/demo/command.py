@@ -89,13 +89,13 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from laion_hpc.demo import check
+    from laion_hpc.demo import check, verdict
 
     findings = check.check(options.results, options.truth, options.config)
-    check.show(findings)
+    verdict.show(findings)
     if options.output is not None:
-        check.write(findings, options.output)
-    check.demand(findings)
+        verdict.write(findings, options.output)
+    verdict.demand(findings)
     return 0
 
 

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from laion_hpc import ledger, results
-from laion_hpc.demo import check
+from laion_hpc.demo import verdict
 
 _SHOWN_REASONS = 4
 
 
-def show(crawl: Path, findings: Sequence[check.Finding], config_path: Path, seconds: float) -> None:
+def show(
+    crawl: Path, findings: Sequence[verdict.Finding], config_path: Path, seconds: float
+) -> None:
     """Print it."""
     print("\nThe funnel (links, then images)")
     for line in funnel(crawl):
         print(f"  {line}")
     print("\nAgainst the truth")
-    check.show(findings)
+    verdict.show(findings)
     config = os.path.relpath(config_path)
     blocks = f"{crawl}/filter/*"
     print(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from laion_hpc import config as settings
 from laion_hpc import crawl as locks
-from laion_hpc.demo import build, check, summary
+from laion_hpc.demo import build, check, summary, verdict
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.results import LAYOUTS, unit_ledgers
 
@@ -61,7 +61,7 @@ def run(
     findings = _checked(results, folder / build.TRUTH_FILE, config_path, checked)
     summary.show(results, findings, config_path, time.monotonic() - started)
     try:
-        check.demand(findings)
+        verdict.demand(findings)
     except LaionHpcError as error:
         if planned:
             raise
@@ -244,15 +244,15 @@ def _served(folder: Path) -> Iterator[int]:
         server.stdout.close()
 
 
-def _checked(results: Path, truth: Path, config_path: Path, kept: Path) -> list[check.Finding]:
+def _checked(results: Path, truth: Path, config_path: Path, kept: Path) -> list[verdict.Finding]:
     """The findings on these results: read if they were made of the very same ledgers and truth."""
     stamp = _stamp(results, truth)
     note = kept.with_suffix(".stamp")
     if kept.exists() and note.exists() and note.read_text() == stamp:
-        return check.read(kept)
+        return verdict.read(kept)
     print("\nComparing the results with the truth …", flush=True)
     findings = check.check(results, truth, str(config_path))
-    check.write(findings, kept)
+    verdict.write(findings, kept)
     note.write_text(stamp)
     return findings
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_hpc import crawl as locks
-from laion_hpc.demo import captions, check, check_fates, check_search, summary, whole
+from laion_hpc.demo import captions, check, check_fates, check_search, summary, verdict, whole
 from laion_hpc.demo.check_fates import Rows
 from laion_hpc.demo.scenes import random_scene
 from laion_hpc.demo.truth import DAMAGED, TRUTH
@@ -82,7 +82,7 @@ class Results:
             book.write(folder / stage / f"{unit}.ledger.json")
         return folder
 
-    def findings(self, folder: Path, truth: Rows) -> dict[str, check.Finding]:
+    def findings(self, folder: Path, truth: Rows) -> dict[str, verdict.Finding]:
         self.write(folder)
         found = [
             *check_fates.of_links(folder, truth),
@@ -96,7 +96,7 @@ def test_perfect_results_pass(truth: Rows, tmp_path: Path) -> None:
     findings = Results(truth).findings(tmp_path, truth)
     assert len(findings) == 8
     assert all(finding.met for finding in findings.values())
-    check.demand(list(findings.values()))
+    verdict.demand(list(findings.values()))
 
 
 def _lose_a_candidate(results: Results) -> None:
@@ -191,23 +191,23 @@ def test_each_flaw_is_found(
     assert [name for name, finding in findings.items() if not finding.met] == [what]
     assert findings[what].places
     with pytest.raises(LaionHpcError, match="not what the truth says") as caught:
-        check.demand(list(findings.values()))
+        verdict.demand(list(findings.values()))
     assert findings[what].places[0] in str(caught.value)
 
 
 def test_a_share_of_nothing_falls_short() -> None:
-    finding = check.share("filter: right captions kept", 0, 0, 0.97)
+    finding = verdict.share("filter: right captions kept", 0, 0, 0.97)
     assert not finding.met
     assert "none at all" in finding.places[0]
-    assert check.share("x", 97, 100, 0.97).met
-    assert not check.share("x", 96, 100, 0.97).met
+    assert verdict.share("x", 97, 100, 0.97).met
+    assert not verdict.share("x", 96, 100, 0.97).met
 
 
 def test_findings_survive_their_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    findings = [check.share("a", 1, 2, 0.9, ["here"]), check.exact("b", 3, [])]
-    check.write(findings, tmp_path / "check.json")
-    assert check.read(tmp_path / "check.json") == findings
-    check.show(findings)
+    findings = [verdict.share("a", 1, 2, 0.9, ["here"]), verdict.exact("b", 3, [])]
+    verdict.write(findings, tmp_path / "check.json")
+    assert verdict.read(tmp_path / "check.json") == findings
+    verdict.show(findings)
     shown = capsys.readouterr().out.splitlines()
     assert shown[1].endswith("FAILS")
     assert shown[2].endswith("ok")
