@@ -32,11 +32,12 @@ wildcard_constraints:
     segment=r"[^/]+",
 
 
-# The package runs from this folder in whatever environment a rule gets (conda, module, venv),
-# and Python's own threads do not multiply with the processes that a rule starts.
-shell.prefix(
-    f"export PYTHONPATH={workflow.basedir}:${{{{PYTHONPATH:-}}}} PYTHONUNBUFFERED=1; "
-)
+# The package runs from this folder in whatever environment a rule gets. Without conda or a
+# container that is the one of Snakemake itself, activated or not.
+ENVIRONMENT = f"export PYTHONPATH={workflow.basedir}:${{{{PYTHONPATH:-}}}} PYTHONUNBUFFERED=1"
+if not workflow.deployment_settings.deployment_method:
+    ENVIRONMENT += f" PATH={Path(sys.executable).parent}:$PATH"
+shell.prefix(f"{ENVIRONMENT}; ")
 
 
 def digest(stage):

@@ -26,8 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    # Processes share the shards; threads of their matrix products would only get in the way.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Processes share the shards. Threads inside a matrix product would change its last bits with
+    # their number, which Snakemake sets in the environment to the rule's threads.
+    for library in ("OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
     from laion_hpc import config as settings
     from laion_hpc import ledger, work
     from laion_hpc.errors import InputError, UsageError

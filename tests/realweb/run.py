@@ -39,7 +39,7 @@ def config(proxy_port: int) -> dict[str, object]:
             "user_agent": "laion-hpc-tests/0.1 (loopback only)",
             "respect_robots_txt": False,  # the corpus holds images only
         },
-        "filter": demo["filter"] | {"thresholds": keep_all},
+        "filter": demo["filter"] | {"thresholds": keep_all, "zero_shot": "off"},
         "embed": demo["embed"],
         "tag": demo["tag"],
         "release": {"title": "Real pages, replayed", "subsets": demo["release"]["subsets"]},
