@@ -6,8 +6,9 @@ laion-hpc audit results/demo --complete  a stage or block that has not run is an
 laion-hpc audit results --checksums      read every file and compare its SHA-256 (slow)
 
 Every ledger must balance (inputs = kept + dropped), what one stage keeps must be what the next
-one reads, and every file that a ledger lists must be there with its size. Exit code 1, with the
-stage, the block and both numbers, if anything does not hold.
+one reads, and every file that a ledger lists must be there with its size, or be listed with the
+same checksum in the folder's removed.json (keep.candidate_images). Exit code 1, with the stage,
+the block and both numbers, if anything does not hold.
 """
 
 from __future__ import annotations
@@ -174,7 +175,8 @@ def check_files(path: Path, *, sums: bool) -> list[str]:
     for entry in book.files:
         file = path.parent / entry.name
         if not file.exists():
-            problems.append(f"{path}: lists {entry.name}, which is missing")
+            if not _removed_on_purpose(file, entry, problems):
+                problems.append(f"{path}: lists {entry.name}, which is missing")
         elif file.stat().st_size != entry.bytes:
             problems.append(
                 f"{path}: lists {entry.name} with {entry.bytes} bytes, it has {file.stat().st_size}"
@@ -185,6 +187,14 @@ def check_files(path: Path, *, sums: bool) -> list[str]:
             if found != entry.sha256:
                 problems.append(f"{path}: {entry.name} has changed: its SHA-256 is another")
     return problems
+
+
+def _removed_on_purpose(file: Path, entry: ledger.File, problems: list[str]) -> bool:
+    try:
+        return ledger.is_removed(file, entry)
+    except InputError as error:
+        problems.append(str(error))
+        return False
 
 
 def _check_extract_to_shuffle(crawl: Path, audit: Audit, blocks: int | None) -> None:

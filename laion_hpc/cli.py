@@ -37,6 +37,7 @@ STAGES: dict[str, Command] = {
 
 TOOLS: dict[str, Command] = {
     "crawl": Command("laion_hpc.crawl", "write the lock file of a crawl"),
+    "plan": Command("laion_hpc.plan.command", "jobs, hours and bytes of a dataset, in advance"),
     "models": Command("laion_hpc.models.command", "fetch and check the models a config names"),
     "heads": Command("laion_hpc.tag.heads_command", "import heads for `tag`, or describe one"),
     "report": Command("laion_hpc.report.command", "one HTML page on a whole run"),

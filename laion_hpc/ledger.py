@@ -19,6 +19,8 @@ from laion_hpc.atomic import write_bytes
 from laion_hpc.errors import InputError
 
 MANIFEST = "manifest.json"
+REMOVED = "removed.json"
+"""Beside a manifest: the files that were removed on purpose once others had replaced them."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,9 @@ def _recorded_sha256(path: Path) -> str:
     for ledger_path in (path.parent / MANIFEST, path_of(path)):
         if ledger_path.exists():
             for entry in read(ledger_path).files:
-                if entry.name == path.name and entry.bytes == path.stat().st_size:
+                if entry.name == path.name and (
+                    entry.bytes == path.stat().st_size if path.exists() else is_removed(path, entry)
+                ):
                     return entry.sha256
     return describe(path, rows=0).sha256
 
@@ -154,7 +158,7 @@ def finished(path: Path, *, config: str, source: str) -> Ledger | None:
     """The ledger at `path` if its unit is done from this very config and source, else None.
 
     The files that it lists must be there with their recorded sizes: a shard that was removed
-    or cut short by hand is made again.
+    or cut short by hand is made again. One that was removed on purpose counts as there.
     """
     if not path.exists():
         return None
@@ -166,6 +170,27 @@ def finished(path: Path, *, config: str, source: str) -> Ledger | None:
         return None
     for entry in ledger.files:
         file = path.parent / entry.name
-        if not file.exists() or file.stat().st_size != entry.bytes:
+        if file.exists():
+            if file.stat().st_size != entry.bytes:
+                return None
+        elif not is_removed(file, entry):
             return None
     return ledger
+
+
+def removed(folder: Path) -> dict[str, File]:
+    """The files that were removed from a folder on purpose, by name; InputError if unreadable."""
+    path = folder / REMOVED
+    try:
+        data = json.loads(path.read_bytes())
+        return {entry["name"]: File(**entry) for entry in data["files"]}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: not a list of removed files ({error})") from None
+
+
+def is_removed(path: Path, entry: File) -> bool:
+    """True if the file at `path`, as `entry` describes it, was removed on purpose."""
+    found = removed(path.parent).get(path.name)
+    return found is not None and (found.bytes, found.sha256) == (entry.bytes, entry.sha256)

@@ -5,6 +5,9 @@ laion-hpc status results --config my.yaml
 
 A unit (a segment, a block) is done when its ledger is there. One that has a log but no ledger has
 either failed, if its log says so, or is running. Rates come from the times of the ledgers.
+
+Where there is SLURM, its jobs of this workflow are running, pending or failed as SLURM says, with
+its reason; rates are then those of the jobs that run now, by the time that finished ones took.
 """
 
 from __future__ import annotations
@@ -12,26 +15,25 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from laion_hpc import results
+from laion_hpc import results, slurm
 from laion_hpc.errors import LaionHpcError, UsageError
 from laion_hpc.results import LAYOUTS, SUFFIX
+from laion_hpc.slurm import State
 
 LOG_TAIL_BYTES = 20_000
 """Enough for the last traceback."""
 RECENT_UNITS = 50
 """The rate is that of the last so many units: what a scheduler gives now, not a week ago."""
 
-Queue = Callable[[str, str, str], str]
-"""What a batch system says of a unit (crawl, stage, unit), such as `running`; empty: nothing."""
+SHOWN_UNITS = 5
+"""Lines on a stage's units that run or wait; what failed is shown whole."""
 
-
-def no_queue(crawl: str, stage: str, unit: str) -> str:  # noqa: ARG001
-    """The queue of a run without a batch system."""
-    return ""
+Queue = Mapping[tuple[str, str, str], State]
+"""What a batch system says of units, by crawl, stage and log."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Trouble:
     unit: str
     log: Path
     state: str
-    """`failed`, `running?`, or what the queue says."""
+    """`failed`, `running?` for want of a queue, or what the queue says: running, pending."""
     last_line: str
     shards: int = 0
     """Shards of it that are finished and will be kept."""
@@ -57,13 +59,23 @@ class StageStatus:
     """None: not known, for want of a config or a lock file."""
     per_hour: float | None = None
     troubles: list[Trouble] = field(default_factory=list)
+    job_seconds: float | None = None
+    """Mean time of a job, from Snakemake's benchmark files."""
+
+    @property
+    def rate(self) -> float | None:
+        """Units an hour: of the jobs that run now, where a queue tells; else as of late."""
+        running = self.count("running")
+        if running and self.job_seconds:
+            return running * 3600 / self.job_seconds
+        return self.per_hour
 
     @property
     def hours_left(self) -> float | None:
         """At the present rate; None if unknown or done."""
-        if self.expected is None or not self.per_hour or self.done >= self.expected:
+        if self.expected is None or not self.rate or self.done >= self.expected:
             return None
-        return (self.expected - self.done) / self.per_hour
+        return (self.expected - self.done) / self.rate
 
     def count(self, state: str) -> int:
         """Number of units in a state."""
@@ -86,18 +98,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print how far every crawl is; 0 even if something failed, for it is not this that failed."""
-    folders, expected = _what_to_look_at(options)
+    folders, expected, configured = _what_to_look_at(options)
+    jobs = slurm.jobs() or []
     for folder in folders:
         name = folder.resolve().name
-        show(name, crawl_status(folder, expected.get(name, Expected())))
+        queue = slurm.states(jobs, [name], folder.resolve().parent, configured)
+        show(name, crawl_status(folder, expected.get(name, Expected()), queue))
     return 0
 
 
-def _what_to_look_at(options: argparse.Namespace) -> tuple[list[Path], dict[str, Expected]]:
+def _what_to_look_at(options: argparse.Namespace) -> tuple[list[Path], dict[str, Expected], str]:
     path = options.config or results.config_of(options.results)
     expected: dict[str, Expected] = {}
     if path is None:
-        return results.crawl_folders(options.results), expected
+        return results.crawl_folders(options.results), expected, ""
     from laion_hpc.config import load
 
     config = load(path)
@@ -114,7 +128,7 @@ def _what_to_look_at(options: argparse.Namespace) -> tuple[list[Path], dict[str,
     known = {folder.resolve().name for folder in folders}
     if options.results.resolve().name not in expected:
         folders += [options.results / crawl for crawl in config.crawls if crawl not in known]
-    return folders, expected
+    return folders, expected, config.results
 
 
 def _segments(lock: Path) -> int | None:
@@ -126,18 +140,23 @@ def _segments(lock: Path) -> int | None:
         return None
 
 
-def crawl_status(crawl: Path, expected: Expected, queue: Queue = no_queue) -> list[StageStatus]:
+def crawl_status(crawl: Path, expected: Expected, queue: Queue | None = None) -> list[StageStatus]:
     """How far every stage of a crawl is; light: reads names, times and the ends of a few logs."""
+    queue = queue or {}
     statuses = []
     for name, layout in LAYOUTS.items():
         done = results.unit_ledgers(crawl, name)
         of = expected.segments if layout.unit == "segment" else expected.blocks
         times = [path.stat().st_mtime for path in done.values()]
-        statuses.append(StageStatus(name, len(done), of, per_hour(times)))
+        seconds = job_seconds(crawl / "benchmarks" / name)
+        statuses.append(StageStatus(name, len(done), of, per_hour(times), job_seconds=seconds))
         if layout.merged:
             there = results.merged_ledger(crawl, name) is not None
             statuses.append(StageStatus(f"{name}, whole", int(there), 1))
-        for log in sorted((crawl / "logs" / name).glob("*.log")):
+        folder, here = crawl / "logs" / name, crawl.resolve().name
+        logs = set(folder.glob("*.log"))
+        logs |= {folder / f"{unit}.log" for of, stage, unit in queue if (of, stage) == (here, name)}
+        for log in sorted(logs):
             output = output_of(crawl, name, log.stem)
             if not output.exists():
                 statuses[-1 if not _is_block(log.stem) else _position(statuses, name)].troubles += [
@@ -177,10 +196,30 @@ def output_of(crawl: Path, stage: str, log: str) -> Path:
 
 
 def _trouble(crawl: Path, stage: str, log: Path, queue: Queue) -> Trouble:
-    error, last = end_of_log(log)
-    state = queue(crawl.resolve().name, stage, log.stem) or ("failed" if error else "running?")
+    error, last = end_of_log(log) if log.exists() else ("", "")
+    known = queue.get((crawl.resolve().name, stage, log.stem))
     shards = len(results.shard_ledgers(crawl, stage, log.stem))
-    return Trouble(log.stem, log, state, error or last, shards)
+    if known is None:
+        return Trouble(log.stem, log, "failed" if error else "running?", error or last, shards)
+    # An error in the log of a job that waits or runs is that of an earlier attempt.
+    line = (error or last) if known.state == "failed" else last
+    return Trouble(
+        log.stem, log, known.state, f"{known.note}: {line}" if line else known.note, shards
+    )
+
+
+def job_seconds(folder: Path) -> float | None:
+    """Mean time of the latest jobs of units, from the benchmark files of a stage (column s)."""
+    files = [path for path in folder.glob("*.tsv") if _is_block(path.stem)]
+    files.sort(key=lambda path: path.stat().st_mtime)
+    seconds = []
+    for path in files[-RECENT_UNITS:]:
+        try:
+            head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+            seconds += [float(row[head.index("s")]) for row in rows]
+        except (ValueError, IndexError, OSError):
+            continue  # being written
+    return sum(seconds) / len(seconds) if seconds else None
 
 
 def end_of_log(log: Path) -> tuple[str, str]:
@@ -205,7 +244,7 @@ def per_hour(times: list[float]) -> float | None:
 
 def show(crawl: str, statuses: list[StageStatus]) -> None:
     """Print the table of one crawl and its troubles."""
-    heads = ("stage", "done", "of", "", "per hour", "left", "running", "failed")
+    heads = ("stage", "done", "of", "", "per hour", "left", "running", "pending", "failed")
     rows = [heads, *(_row(status) for status in statuses)]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -229,10 +268,16 @@ def show(crawl: str, statuses: list[StageStatus]) -> None:
             )
             print(f"  {'  '.join([first, *rest])}".rstrip())
     for status in statuses:
-        for trouble in status.troubles:
+        failed = [trouble for trouble in status.troubles if trouble.state == "failed"]
+        others = [trouble for trouble in status.troubles if trouble.state != "failed"]
+        others.sort(key=lambda trouble: trouble.state == "pending")
+        for trouble in failed + others[:SHOWN_UNITS]:
             kept = f" ({trouble.shards} shards are finished)" if trouble.shards else ""
             print(f"{status.name} {trouble.unit}: {trouble.state}{kept}: {trouble.last_line}")
-            print(f"    see {trouble.log}")
+            if trouble.log.exists():
+                print(f"    see {trouble.log}")
+        if len(others) > SHOWN_UNITS:
+            print(f"{status.name}: {len(others) - SHOWN_UNITS} more run or wait")
 
 
 def _row(status: StageStatus) -> tuple[str, ...]:
@@ -242,9 +287,10 @@ def _row(status: StageStatus) -> tuple[str, ...]:
         f"{status.done:,}",
         "?" if expected is None else f"{expected:,}",
         f"{status.done / expected:.0%}" if expected else "",
-        f"{status.per_hour:,.1f}" if status.per_hour and expected != status.done else "",
+        f"{status.rate:,.1f}" if status.rate and expected != status.done else "",
         duration(status.hours_left),
-        str(len(status.troubles) - status.count("failed") or ""),
+        str(status.count("running") + status.count("running?") or ""),
+        str(status.count("pending") or ""),
         str(status.count("failed") or ""),
     )
 

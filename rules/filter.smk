@@ -3,6 +3,7 @@
 # Needs:  download/BLOCK/.
 # Makes:  filter/BLOCK/ with scores of all samples, shards of the kept ones; manifest.json last.
 # How:    ViT-B/32 for English, multilingual CLIP for the rest; a changed threshold needs no GPU.
+#         keep.candidate_images: false: removes download/BLOCK/*.tar once its output is verified.
 rule filter:
     input:
         shards=rules.download.output.manifest,

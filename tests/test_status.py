@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from laion_hpc.cli import main
 from laion_hpc.crawl import Lock, write_lock
 from laion_hpc.ledger import Ledger
+from laion_hpc.slurm import State
 from laion_hpc.status import (
     Expected,
     StageStatus,
@@ -75,11 +76,18 @@ def test_what_is_done_what_runs_and_what_failed(crawl: Path) -> None:
 
 
 def test_the_queue_has_the_say_on_what_runs(crawl: Path) -> None:
-    def queue(name: str, stage: str, unit: str) -> str:
-        return "pending" if (name, stage, unit) == ("mine", "download", "0002") else ""
-
+    queue = {
+        ("mine", "download", "0002"): State("pending", "job 5, Priority"),
+        ("mine", "download", "0003"): State("failed", "job 4, TIMEOUT"),
+        ("mine", "download", "0000"): State("failed", "job 1, TIMEOUT"),
+        ("other", "download", "0004"): State("running", "job 6"),
+    }
     statuses = by_name(crawl_status(crawl, Expected(), queue))
-    assert [one.state for one in statuses["download"].troubles] == ["running?", "pending"]
+    assert [(one.unit, one.state, one.last_line) for one in statuses["download"].troubles] == [
+        ("0001", "running?", "download 0001: 2/5 shards in 9 s"),
+        ("0002", "pending", "job 5, Priority: laion-hpc: error: 0002: no space left"),
+        ("0003", "failed", "job 4, TIMEOUT"),
+    ]
     assert statuses["download"].expected is None
     assert statuses["download"].hours_left is None
 

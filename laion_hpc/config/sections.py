@@ -363,6 +363,18 @@ class SearchConfig(Section):
     )
 
 
+class KeepConfig(Section):
+    """Intermediate products that stay after what replaces them is verified."""
+
+    candidate_images: bool = Field(
+        True,
+        description="The tars of `download`. False: `filter` removes a block's when the shards it "
+        "kept are verified, so that few blocks' candidates are on disk at once; their parquet and "
+        "ledgers stay.",
+        json_schema_extra=RUNTIME,
+    )
+
+
 class Config(Section):
     """The whole config of a dataset."""
 
@@ -376,6 +388,7 @@ class Config(Section):
     )
     results: str = Field("results", description="Folder of all outputs: results/CRAWL/STAGE/…")
     dataset: DatasetConfig = Field(DatasetConfig(), description="Sizes that several stages share.")
+    keep: KeepConfig = Field(KeepConfig(), description="Large files that are not deleted.")
     extract: ExtractConfig = Field(ExtractConfig(), description="WAT files -> links.")
     shuffle: ShuffleConfig = Field(ShuffleConfig(), description="Deduplicate, mix, cut in shards.")
     download: DownloadConfig = Field(DownloadConfig(), description="URLs -> tar shards.")

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from laion_hpc import ledger
+from laion_hpc import ledger, removal
 from laion_hpc.config import Config, digest
 from laion_hpc.errors import InputError
-from laion_hpc.filter import repack, scores
+from laion_hpc.filter import images, repack, scores
 from laion_hpc.ledger import File, Ledger
 from laion_hpc.models import store
 from laion_hpc.shards import names_in
@@ -53,7 +53,9 @@ def filter_block(
             f"hold {total.inputs}; make them again"
         )
     planned = repack.plan(kept, config.dataset.samples_per_shard)
-    repack_job = repack.RepackJob(source, output, digest(config, "filter"))
+    repack_job = _with_images(
+        planned, repack.RepackJob(source, output, digest(config, "filter")), shards
+    )
     repacked = team.map(
         partial(repack.make_shard, job=repack_job), planned, label=f"{label}: pack", unit="shards"
     )
@@ -68,7 +70,45 @@ def filter_block(
         files=tuple(_files(repacked, "")) + tuple(_files(scored, f"{scores.FOLDER}/")),
     )
     done.write(manifest)
+    images.forget(output)
     return done
+
+
+def remove_candidates(source: Path, output: Path) -> int:
+    """Remove the downloaded tars of a block that is filtered into `output`; returns the bytes.
+
+    First the files of filter's manifest are read and compared with it: InputError if they are not
+    what it lists, and nothing is removed.
+    """
+    names = [f"{shard}.tar" for shard in names_in(ledger.read(source / ledger.MANIFEST))]
+    if not any((source / name).exists() for name in names):
+        return 0
+    removal.verify(output / ledger.MANIFEST)
+    return removal.remove(source, names)
+
+
+def _with_images(
+    planned: list[repack.OutputShard], job: repack.RepackJob, shards: list[str]
+) -> repack.RepackJob:
+    """The job with the tars to read instead of removed ones; InputError if they do not suffice."""
+    gone = set(images.removed(job.source, shards))
+    todo = [shard for shard in planned if not repack.finished(shard, job)]
+    if not any(part.shard in gone for shard in todo for part in shard.parts):
+        return job
+    kept = images.kept_before(job.output)
+    for part in (part for shard in planned for part in shard.parts if part.shard in gone):
+        if not images.suffice(kept, part.shard, repack.keys(part, job)):
+            raise images.missing(
+                job.source, part.shard, "thresholds lower than then want images not kept then"
+            )
+    earlier = images.set_aside(job.output)
+    return replace(
+        job,
+        images={
+            shard: tuple(earlier / tar.name for tar, _ in kept[shard])
+            for shard in gone & kept.keys()
+        },
+    )
 
 
 def _files(books: Iterable[Ledger], prefix: str) -> Iterable[File]:

@@ -6,6 +6,9 @@ laion-hpc filter DOWNLOADED --output FILTERED --config config/my.yaml --processe
 Writes scores/SHARD.parquet with the similarity and fate of every downloaded sample, full shards
 NNNNN.tar + NNNNN.parquet of the kept ones, and manifest.json last. Run again after a changed
 threshold, it cuts anew from the stored scores: no model, no GPU.
+
+With `keep.candidate_images: false` it removes the tars of DOWNLOADED when all it wrote is verified,
+and names them in DOWNLOADED/removed.json. Higher thresholds are then cut from the shards kept.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             return 0
         if not (options.folder / ledger.MANIFEST).is_file():
             raise InputError(f"{options.folder}: no {ledger.MANIFEST}; has `download` finished?")
-        from laion_hpc.filter.block import filter_block
+        from laion_hpc.filter.block import filter_block, remove_candidates
 
         done = filter_block(
             options.folder,
@@ -50,4 +53,7 @@ def run(options: argparse.Namespace) -> int:
             rescore=options.rescore,
         )
     print(f"{options.output}: kept {done.kept} of {done.inputs} samples")
+    if not config.keep.candidate_images:
+        freed = remove_candidates(options.folder, options.output)
+        print(f"{options.folder}: removed candidate images, {freed} bytes")
     return 0

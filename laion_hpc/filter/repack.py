@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,8 @@ class RepackJob:
     output: Path
     config: str
     """Digest of the config keys of the stage."""
+    images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Tars that hold the images of a downloaded shard whose own tar was removed."""
 
 
 def plan(kept: Sequence[tuple[str, int]], size: int) -> list[OutputShard]:
@@ -77,17 +79,17 @@ def plan(kept: Sequence[tuple[str, int]], size: int) -> list[OutputShard]:
 
 def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
     """Write one new shard: tar, parquet, ledger."""
-    path = job.output / f"{shard.name}.ledger.json"
-    source = _source(shard, job)
-    done = ledger.finished(path, config=job.config, source=source)
+    done = finished(shard, job)
     if done:
         return done
+    path = job.output / f"{shard.name}.ledger.json"
     path.unlink(missing_ok=True)
     tables = [_rows(part, job) for part in shard.parts]
     tar = job.output / f"{shard.name}.tar"
     with atomic(tar) as aside, ShardWriter(aside) as writer:
         for part, table in zip(shard.parts, tables, strict=True):
-            for sample in _samples(job.source / f"{part.shard}.tar", table):
+            tars = job.images.get(part.shard, (job.source / f"{part.shard}.tar",))
+            for sample in _samples(tars, table):
                 writer.add(sample)
     parquet = job.output / f"{shard.name}.parquet"
     with atomic(parquet) as aside:
@@ -98,11 +100,17 @@ def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
         inputs=shard.samples,
         kept=shard.samples,
         config=job.config,
-        source=source,
+        source=_source(shard, job),
         files=tuple(ledger.describe(file, rows=shard.samples) for file in (tar, parquet)),
     )
     done.write(path)
     return done
+
+
+def finished(shard: OutputShard, job: RepackJob) -> Ledger | None:
+    """The ledger of a new shard that is there already, from these scores and this config."""
+    path = job.output / f"{shard.name}.ledger.json"
+    return ledger.finished(path, config=job.config, source=_source(shard, job))
 
 
 def _source(shard: OutputShard, job: RepackJob) -> str:
@@ -113,13 +121,18 @@ def _source(shard: OutputShard, job: RepackJob) -> str:
     return ledger.fingerprint(*inputs)
 
 
+def keys(part: Part, job: RepackJob) -> pa.ChunkedArray:
+    """The keys of a part."""
+    return _rows(part, job)["key"]
+
+
 def _rows(part: Part, job: RepackJob) -> pa.Table:
     table = pq.read_table(job.output / FOLDER / f"{part.shard}.parquet", schema=SCORED_SAMPLE)
     return kept_rows(table).slice(part.start, part.stop - part.start).combine_chunks()
 
 
-def _samples(tar: Path, table: pa.Table) -> Iterator[Sample]:
-    """The samples of a tar that a table lists, with their scores in the metadata."""
+def _samples(tars: Sequence[Path], table: pa.Table) -> Iterator[Sample]:
+    """The samples of tars that a table lists, with their scores in the metadata."""
     wanted = {
         key: (similarity, nsfw)
         for key, similarity, nsfw in zip(
@@ -129,14 +142,15 @@ def _samples(tar: Path, table: pa.Table) -> Iterator[Sample]:
             strict=True,
         )
     }
-    for sample in read_shard(tar):
-        if sample.key in wanted:
-            similarity, nsfw = wanted.pop(sample.key)
-            yield with_scores(sample, similarity, nsfw)
-            if not wanted:
-                return
+    for tar in tars:
+        for sample in read_shard(tar):
+            if sample.key in wanted:
+                similarity, nsfw = wanted.pop(sample.key)
+                yield with_scores(sample, similarity, nsfw)
+                if not wanted:
+                    return
     if wanted:
-        raise InputError(f"{tar}: has no sample {next(iter(wanted))}; make this shard again")
+        raise InputError(f"{tars[-1]}: has no sample {next(iter(wanted))}; make this shard again")
 
 
 def with_scores(sample: Sample, similarity: np.float32, nsfw: str) -> Sample:

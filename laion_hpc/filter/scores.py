@@ -20,7 +20,7 @@ from laion_hpc import ledger
 from laion_hpc.atomic import atomic
 from laion_hpc.config.sections import FilterConfig
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
-from laion_hpc.filter import fates
+from laion_hpc.filter import fates, images
 from laion_hpc.filter.content import UNTAGGED, ContentFilter, load_prompts
 from laion_hpc.ledger import Ledger
 from laion_hpc.models import Tower, load
@@ -95,6 +95,8 @@ def score_shard(shard: str, *, job: ScoreJob) -> Ledger:
         raise InputError(
             f"{table_path}: no scores of these models are stored; run without --rescore"
         )
+    elif images.removed(job.source, [shard]):
+        raise images.missing(job.source, shard, "other models or prompts must see all images")
     else:
         table = _score(job.source / f"{shard}.tar", job.config)
     classes = table["language_class"].to_pylist()
