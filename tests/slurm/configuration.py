@@ -72,7 +72,8 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={site.munge_socket}
+# A requeued job waits as long as its old credential is valid: 120 seconds by default.
+AuthInfo=socket={site.munge_socket},cred_expire=20
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -103,11 +104,15 @@ DefMemPerCPU=1000
 MinJobAge=300
 ReturnToService=2
 KillWait=2
+# Jobs of the partition `urgent` put others back into the queue.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 # Jobs start at once: the defaults save the work of a controller with thousands of jobs.
 SchedulerParameters=batch_sched_delay=0,bf_interval=2
 {nodes}
 PartitionName=cpu Nodes={",".join(CPU_NODES)} Default=YES MaxTime=2-00:00:00
 PartitionName=a100 Nodes={GPU_NODE} MaxTime=2-00:00:00
+PartitionName=urgent Nodes={",".join(CPU_NODES)} MaxTime=2-00:00:00 PriorityTier=10
 """
 
 
@@ -157,6 +162,8 @@ user=root
 datadir={folder}/mariadb
 socket={folder}/mariadb.socket
 pid-file={folder}/run/mariadb.pid
+# Its temporary tables would meet those of another cluster in /tmp.
+tmpdir={folder}/run
 init-file={folder}/database.sql
 bind-address=127.0.0.1
 port={site.ports.mariadb}

@@ -18,7 +18,9 @@ def test_all_nodes_are_idle(cluster: Cluster) -> None:
     assert sorted(filter(None, states)) == [
         "a100-1 a100 idle gpu:a100:4",
         "cpu1 cpu* idle (null)",
+        "cpu1 urgent idle (null)",
         "cpu2 cpu* idle (null)",
+        "cpu2 urgent idle (null)",
     ]
 
 

@@ -24,7 +24,7 @@ WORKFLOW = (
 SMALL = {
     **TWO_RANKS,
     # Two ranks of CLIP are enough for the machine of the tests.
-    "embed": {"tasks_per_node": 2, "launcher": "srun --mpi=pmi2 -n 2 -c 8"},
+    "embed": {"tasks_per_node": 2, "launcher": "srun -K --mpi=pmi2 -n 2 -c 8"},
 }
 
 

@@ -24,15 +24,20 @@ HERE = Path(__file__).parent
 TWO_RANKS: dict[str, dict[str, Any]] = {
     # What a site with two small nodes would write into its block: the profile's 16 ranks would
     # be too many for the machine of the tests.
-    "extract": {"nodes": 2, "tasks": 2, "launcher": "srun --mpi=pmi2 -n 2"},
+    "extract": {"nodes": 2, "tasks": 2, "launcher": "srun -K --mpi=pmi2 -n 2"},
 }
 
 
 def write_profile(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """The repository's profile as folder/slurm, with other values in its site block."""
+    """The repository's profile as folder/slurm, with other values in its site block.
+
+    None takes a value out.
+    """
     profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.v8+.yaml").read_text())
     for rule, values in changes.items():
-        profile["set-resources"][rule].update(values)
+        merged = {**profile["set-resources"][rule], **values}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        profile["set-resources"][rule] = kept
     (folder / "slurm").mkdir()
     (folder / "slurm" / "config.v8+.yaml").write_text(yaml.safe_dump(profile))
 
