@@ -34,7 +34,9 @@ wildcard_constraints:
 
 # The package runs from this folder in whatever environment a rule gets. Without conda or a
 # container that is the one of Snakemake itself, activated or not.
-ENVIRONMENT = f"export PYTHONPATH={workflow.basedir}:${{{{PYTHONPATH:-}}}} PYTHONUNBUFFERED=1"
+ENVIRONMENT = (
+    f"export PYTHONPATH={workflow.basedir}:${{{{PYTHONPATH:-}}}} PYTHONUNBUFFERED=1"
+)
 if not workflow.deployment_settings.deployment_method:
     ENVIRONMENT += f" PATH={Path(sys.executable).parent}:$PATH"
 shell.prefix(f"{ENVIRONMENT}; ")
