@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 
 from laion_hpc import ledger, results, work
-from laion_hpc.errors import AuditError, InputError, UsageError
+from laion_hpc.arguments import add_processes
+from laion_hpc.errors import AuditError, InputError
 from laion_hpc.ledger import Ledger
 from laion_hpc.results import LAYOUTS
 
@@ -77,13 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--complete", action="store_true", help="every stage must have run on every block"
     )
     parser.add_argument("--checksums", action="store_true", help="verify the SHA-256 of all files")
-    parser.add_argument("--processes", type=int, default=1, help="processes that read files")
+    add_processes(parser, meaning="processes that read files")
 
 
 def run(options: argparse.Namespace) -> int:
     """Audit the crawls, print a table each; AuditError lists all that does not hold."""
-    if options.processes < 1:
-        raise UsageError("--processes must be at least 1")
     blocks = _blocks(options)
     problems: list[str] = []
     with work.team(options.processes) as team:

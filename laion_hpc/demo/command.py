@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.arguments import add_processes
 from laion_hpc.errors import UsageError
 
 FOLDER = Path("build/demo")
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="make the web; nothing if it is there already")
     build.add_argument("--output", type=Path, default=FOLDER, metavar="DIR", help=f"{FOLDER}")
     _add_parameters(build)
-    build.add_argument("--processes", type=int, default=2, metavar="N", help="default: 2")
+    add_processes(build, default=2)
 
     serve = actions.add_parser("serve", help="serve the web until Ctrl-C")
     serve.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"{FOLDER}")
@@ -62,8 +63,6 @@ def run(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     from laion_hpc.demo import build
 
-    if options.processes < 1:
-        raise UsageError("--processes must be at least 1")
     wanted = build.parameters(options.pages, options.seed, options.port)
     if build.is_built(options.output, wanted):
         print(f"{options.output}: built already")

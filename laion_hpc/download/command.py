@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.arguments import add_processes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help="parquet with URLs and captions")
@@ -25,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="folder of the shards"
     )
     parser.add_argument("--config", metavar="FILE", help="YAML; its section `download` is read")
-    parser.add_argument(
-        "--processes", type=int, default=1, metavar="N", help="cores to use (default: 1)"
-    )
+    add_processes(parser, meaning="cores to use")
     parser.add_argument(
         "--url-column", default="", metavar="NAME", help="default: url, URL or image_url"
     )
@@ -54,8 +54,6 @@ def run(options: argparse.Namespace) -> int:
     per_shard = config.dataset.samples_per_shard if per_shard is None else per_shard
     if not 1 <= per_shard <= 100_000:
         raise UsageError(f"--samples-per-shard must be between 1 and 100000, got {per_shard}")
-    if options.processes < 1:
-        raise UsageError(f"--processes must be at least 1, got {options.processes}")
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output}: is not a folder")
 

@@ -12,21 +12,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.arguments import add_processes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="block folder of `filter`")
     parser.add_argument("--output", type=Path, required=True, help="block folder to write")
     parser.add_argument("--config", help="YAML file; without it, the default config")
-    parser.add_argument("--processes", type=int, default=1, help="worker processes (default 1)")
+    add_processes(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from laion_hpc import config as settings
     from laion_hpc import ledger, work
-    from laion_hpc.errors import InputError, UsageError
+    from laion_hpc.errors import InputError
 
-    if options.processes < 1:
-        raise UsageError("--processes must be at least 1")
     config = settings.load(options.config)
     with work.team(options.processes) as team:
         if not team.leads:

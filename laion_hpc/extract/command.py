@@ -18,6 +18,7 @@ import re
 from pathlib import Path
 
 from laion_hpc import config as settings
+from laion_hpc.arguments import add_processes
 from laion_hpc.errors import UsageError
 
 _SEGMENT = re.compile(r"/segments/([^/]+)/")
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crawl", default="", metavar="NAME", help="default: the lock's name")
     parser.add_argument("--blocks", type=int, metavar="N", help="instead of dataset.blocks")
     parser.add_argument("--config", metavar="FILE", help="YAML; default: all defaults")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="default: 1")
+    add_processes(parser)
 
 
 def run(options: argparse.Namespace) -> int:

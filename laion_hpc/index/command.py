@@ -20,7 +20,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from laion_hpc.errors import UsageError
+from laion_hpc.arguments import add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (train, add, metadata, merge, evaluate):
         action.add_argument("--output", type=Path, required=True, help="what to write")
         action.add_argument("--config", help="YAML file (defaults otherwise)")
-        action.add_argument("--processes", type=int, default=1, help="threads to use (1)")
+        add_processes(action, meaning="threads to use")
 
 
 def _block_number(text: str) -> int:
@@ -54,8 +54,6 @@ def _block_number(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.processes < 1:
-        raise UsageError("--processes must be at least 1")
     {
         "train": _train,
         "add": _add,

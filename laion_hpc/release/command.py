@@ -18,6 +18,7 @@ import re
 import sys
 from pathlib import Path
 
+from laion_hpc.arguments import add_processes
 from laion_hpc.errors import InputError, UsageError
 
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (block, gather):
         action.add_argument("--output", type=Path, required=True, help="folder of the release")
         action.add_argument("--config", help="YAML file (defaults otherwise)")
-        action.add_argument("--processes", type=int, default=1, help="threads to use")
+        add_processes(action, meaning="threads to use")
 
 
 def _block_number(text: str) -> int:
@@ -46,8 +47,6 @@ def _block_number(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.processes < 1:
-        raise UsageError("--processes must be at least 1")
     import pyarrow as pa
 
     pa.set_cpu_count(options.processes)

@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from laion_hpc.arguments import add_processes
 from laion_hpc.errors import UsageError
 
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the page, report.html")
     parser.add_argument("--config", help="YAML file (that beside the results if there is one)")
     parser.add_argument("--samples", type=int, default=24, help="images on the sample sheet (24)")
-    parser.add_argument("--processes", type=int, default=1, help="threads to use")
+    add_processes(parser, meaning="threads to use")
 
 
 def run(options: argparse.Namespace) -> int:

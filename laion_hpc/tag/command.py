@@ -14,6 +14,8 @@ import argparse
 import os
 from pathlib import Path
 
+from laion_hpc.arguments import add_processes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="block folder of `embed`")
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, help="block folder of `filter`, for heads that read images"
     )
     parser.add_argument("--config", help="YAML file; without it, the default config")
-    parser.add_argument("--processes", type=int, default=1, help="worker processes (default 1)")
+    add_processes(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,8 +36,6 @@ def run(options: argparse.Namespace) -> int:
     from laion_hpc import ledger, work
     from laion_hpc.errors import InputError, UsageError
 
-    if options.processes < 1:
-        raise UsageError("--processes must be at least 1")
     if options.output.suffix != ".parquet":
         raise UsageError(f"--output {options.output}: name a .parquet file")
     config = settings.load(options.config)

@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_processes(parser: Any, *, meaning: str = "worker processes", default: int = 1) -> None:
+    """Add `--processes N`, at least 1; `parser` is an argparse parser or group."""
+    parser.add_argument(
+        "--processes",
+        type=_count,
+        default=default,
+        metavar="N",
+        help=f"{meaning} (default: {default})",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text!r}")
+    return int(text)
