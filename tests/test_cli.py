@@ -54,6 +54,10 @@ def test_wrong_usage_is_exit_code_2() -> None:
     out = run("config", "check", "nowhere.yaml")
     assert out.returncode == 2
     assert "nowhere.yaml" in out.stderr
+    for count in ("0", "-1", "two"):
+        out = run("embed", "in", "--output", "out", "--processes", count)
+        assert out.returncode == 2
+        assert "--processes: must be at least 1" in out.stderr
 
 
 def test_version() -> None:

@@ -311,7 +311,6 @@ def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ([str(tmp_path / "none.parquet"), "--output", output], 1),
         ([config[1], "--output", output], 1),
         ([data, "--output", data], 2),
-        ([data, "--output", output, "--processes", "0"], 2),
         ([data, "--output", output, "--samples-per-shard", "0"], 2),
         ([data, "--output", output, "--url-column", "nope"], 2),
     ):

@@ -261,4 +261,3 @@ def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["filter", str(tmp_path), "--output", str(tmp_path / "out")]
     assert main(command) == 1
     assert "has `download` finished?" in capsys.readouterr().err
-    assert main([*command, "--processes", "0"]) == 2
