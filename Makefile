@@ -3,14 +3,15 @@ PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test conformance check format clean
 
 help:
-	@echo "make demo    run the whole pipeline on a synthetic web, on this machine"
-	@echo "make test    run all tests"
-	@echo "make check   ruff, mypy, snakefmt, snakemake --lint"
-	@echo "make format  format Python and Snakemake files"
-	@echo "make clean   remove what demo and tests made (results/demo, build/)"
+	@echo "make demo         run the whole pipeline on a synthetic web, on this machine"
+	@echo "make test         run all tests"
+	@echo "make conformance  the tools of the field on the demo's results, each in its own environment"
+	@echo "make check        ruff, mypy, snakefmt, snakemake --lint"
+	@echo "make format       format Python and Snakemake files"
+	@echo "make clean        remove what demo and tests made (results/demo, build/)"
 
 demo: $(VENV)/.installed-cpu
 	@$(BIN)/laion-hpc demo run
@@ -19,6 +20,10 @@ demo: $(VENV)/.installed-cpu
 test: $(VENV)/.installed-test check
 	@tests/install.sh
 	$(BIN)/python -m pytest
+
+# Heavy: 6 GB of environments under build/conformance, kept for the next time.
+conformance: demo
+	$(BIN)/python tests/conformance/run.py results/demo
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

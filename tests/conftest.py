@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.demo_runs import free_port, run, whole
+
 # Continuous integration tries the same examples each time: a change is judged by itself.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
@@ -21,3 +23,19 @@ def testdata() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs the real test data: set LAION_HPC_TESTDATA to its folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def demo_port() -> int:
+    """The port that the demo's web is served on, free at the time."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory, demo_port: int) -> tuple[Path, str]:
+    """A whole run of the demo, two processes a job: its folder and all that it said.
+
+    Its results are under `results/demo` of the folder. Tests leave them as they are.
+    """
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, run(folder, *whole(demo_port, cores=2))

@@ -13,52 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.conftest import free_port
+from tests.demo_runs import ROOT, command, environment, run, whole
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 STARTED = "results/demo/logs/download/*.log"
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "laion_hpc", *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def run(folder: Path, *arguments: str, code: int = 0) -> str:
-    """A command in a folder; all that it says. Fails unless it ends with `code`."""
-    done = subprocess.run(
-        command(*arguments),
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout[-5_000:]
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, port: int) -> tuple[Path, str]:
-    """A whole run, two processes a job; its folder and all that it said."""
-    folder = tmp_path_factory.mktemp("demo")
-    return folder, run(folder, *whole(port, cores=2))
-
-
-def whole(port: int, cores: int) -> list[str]:
-    return ["demo", "run", "--port", str(port), "--cores", str(cores)]
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -80,8 +39,8 @@ def snakemake_of(parent: int) -> int:
     return next(int(child) for child, words in commands.items() if b"snakemake" in words)
 
 
-def test_the_results_are_what_the_truth_says(finished: tuple[Path, str]) -> None:
-    folder, said = finished
+def test_the_results_are_what_the_truth_says(demo_run: tuple[Path, str]) -> None:
+    folder, said = demo_run
     findings = json.loads((folder / "build/demo/check.json").read_text())
     assert len(findings) == 12
     assert [finding["what"] for finding in findings if not finding["met"]] == []
@@ -96,13 +55,13 @@ def test_the_results_are_what_the_truth_says(finished: tuple[Path, str]) -> None
     assert (folder / "results/demo/report.html").stat().st_size > 10_000
 
 
-def test_nothing_vanished(finished: tuple[Path, str]) -> None:
-    folder, _ = finished
+def test_nothing_vanished(demo_run: tuple[Path, str]) -> None:
+    folder, _ = demo_run
     assert "Every sample is accounted for" in run(folder, "audit", "results/demo", "--complete")
 
 
-def test_snakemake_reports_on_it(finished: tuple[Path, str]) -> None:
-    folder, _ = finished
+def test_snakemake_reports_on_it(demo_run: tuple[Path, str]) -> None:
+    folder, _ = demo_run
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     subprocess.run(
         [*snakemake, "--configfile", str(ROOT / "config/demo.yaml"), "--report", "snakemake.html"],
@@ -113,18 +72,18 @@ def test_snakemake_reports_on_it(finished: tuple[Path, str]) -> None:
     assert b"report.html" in (folder / "snakemake.html").read_bytes()
 
 
-def test_again_there_is_nothing_to_do(finished: tuple[Path, str], port: int) -> None:
-    folder, _ = finished
+def test_again_there_is_nothing_to_do(demo_run: tuple[Path, str], demo_port: int) -> None:
+    folder, _ = demo_run
     before = outputs(folder)
-    said = run(folder, *whole(port, cores=2))
+    said = run(folder, *whole(demo_port, cores=2))
     assert "Nothing to do" in said
     assert "serving" not in said
     assert "Against the truth" in said
     assert outputs(folder) == before
 
 
-def test_a_flaw_in_the_results_is_found(finished: tuple[Path, str]) -> None:
-    folder, _ = finished
+def test_a_flaw_in_the_results_is_found(demo_run: tuple[Path, str]) -> None:
+    folder, _ = demo_run
     evaluation = folder / "results/demo/index/evaluation.json"
     kept = evaluation.read_text()
     data = json.loads(kept)
@@ -141,10 +100,10 @@ def test_a_flaw_in_the_results_is_found(finished: tuple[Path, str]) -> None:
 
 
 def test_one_process_and_a_kill_give_the_same_bytes(
-    finished: tuple[Path, str], port: int, tmp_path: Path
+    demo_run: tuple[Path, str], demo_port: int, tmp_path: Path
 ) -> None:
     child = subprocess.Popen(
-        command(*whole(port, cores=1)),
+        command(*whole(demo_port, cores=1)),
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -158,14 +117,14 @@ def test_one_process_and_a_kill_give_the_same_bytes(
     assert child.wait(timeout=120) == 1
     killed = outputs(tmp_path)
     assert "index/manifest.json" not in killed
-    assert "serving" in run(tmp_path, *whole(port, cores=1))
-    assert outputs(tmp_path) == outputs(finished[0])
+    assert "serving" in run(tmp_path, *whole(demo_port, cores=1))
+    assert outputs(tmp_path) == outputs(demo_run[0])
 
 
 def test_a_port_in_use_is_told_before_anything_runs(
-    finished: tuple[Path, str], port: int, tmp_path: Path
+    demo_run: tuple[Path, str], demo_port: int, tmp_path: Path
 ) -> None:
-    folder, _ = finished
+    folder, _ = demo_run
     server = subprocess.Popen(
         command("demo", "serve"), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
     )
@@ -173,11 +132,11 @@ def test_a_port_in_use_is_told_before_anything_runs(
         assert server.stdout is not None
         assert server.stdout.readline().startswith("serving")
         (tmp_path / "build").symlink_to(folder / "build")
-        said = run(tmp_path, *whole(port, cores=2), code=1)
+        said = run(tmp_path, *whole(demo_port, cores=2), code=1)
     finally:
         server.terminate()
         server.wait(timeout=30)
         server.stdout.close()
-    assert f":{port} is in use" in said
+    assert f":{demo_port} is in use" in said
     assert "Traceback" not in said
     assert not (tmp_path / "results").exists()

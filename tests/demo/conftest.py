@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from laion_hpc.demo import build
-from laion_hpc.demo.sites import HOSTS
+from tests.demo_runs import free_port
 
 
 @dataclass(frozen=True)
@@ -18,13 +17,6 @@ class Built:
 
     folder: Path
     parameters: build.Parameters
-
-
-def free_port() -> int:
-    """A port that is free on the demo's first host, and most likely on the others."""
-    with socket.socket() as probe:
-        probe.bind((HOSTS[0], 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from laion_hpc.demo.sites import DEAD_HOST, HOSTS, PRODUCT
 from laion_hpc.demo.web import Asset, plan
 from laion_hpc.web.client import open_client
 from laion_hpc.web.settings import Settings, guard_for
-from tests.demo.conftest import Built, free_port
+from tests.demo.conftest import Built
+from tests.demo_runs import free_port
 
 LATER = {"not_an_image", "too_small", "too_many_pixels", "undecodable", "aspect_ratio"}
 """Reasons that need a look at the body: for the client these are good answers."""

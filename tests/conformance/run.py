@@ -1,0 +1,123 @@
+"""The clients that need an environment of their own, each on the results of the demo.
+
+    make conformance                                          # all
+    python tests/conformance/run.py results/demo img2dataset  # one
+
+Every folder beside this file that has a `requirements.txt` is a client: its environment is made
+under `build/conformance/NAME` (once, until the requirements change), then `check.py RESULTS` is
+run with it. A check prints one line, what it did; it ends with another code than 0 if the client
+could not do it. The table goes to standard output and to `build/conformance/table.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENTS = HERE.parents[1] / "build" / "conformance"
+LIMIT_SECONDS = 900
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "WANDB_MODE": "disabled",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one client made of the results."""
+
+    client: str
+    version: str
+    passed: bool
+    words: str
+    seconds: float
+
+
+def clients() -> list[str]:
+    return sorted(path.parent.name for path in HERE.glob("*/requirements.txt"))
+
+
+def environment(client: str) -> Path:
+    """The interpreter of a client's environment, made if the requirements are new."""
+    requirements = HERE / client / "requirements.txt"
+    folder = ENVIRONMENTS / client
+    stamp = folder / "requirements.sha256"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    python = folder / "bin" / "python"
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        venv.create(folder, with_pip=True, clear=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
+        subprocess.run(install, check=True)
+        stamp.write_text(wanted)
+    return python
+
+
+def version(client: str) -> str:
+    """The version of the first package in the requirements that is the client itself."""
+    lines = (HERE / client / "requirements.txt").read_text().splitlines()
+    return next((line.split("==")[1] for line in lines if line and not line.startswith("#")), "?")
+
+
+def check(client: str, results: Path) -> Outcome:
+    python = environment(client)
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [str(python), str(HERE / client / "check.py"), str(results)],
+            env={**os.environ, **OFFLINE, "PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        code, said, errors = done.returncode, done.stdout.strip(), done.stderr
+    except subprocess.TimeoutExpired:
+        code, said, errors = 1, "", f"did not end within {LIMIT_SECONDS} s"
+    if code:
+        print(errors[-3_000:], file=sys.stderr)
+    words = said.splitlines()[-1] if said else "said nothing"
+    return Outcome(client, version(client), code == 0, words, time.monotonic() - began)
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    lines = ["| client | version | passes | what it did |", "|---|---|---|---|"]
+    lines += [
+        f"| {it.client} | {it.version} | {'yes' if it.passed else '**no**'} | {it.words} |"
+        for it in outcomes
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, help="folder of a finished run, as results/demo")
+    parser.add_argument("client", nargs="*", help=f"of {', '.join(clients())}; all otherwise")
+    options = parser.parse_args()
+    if not (options.results / "release" / "manifest.json").is_file():
+        parser.error(f"{options.results}: no release there; run `make demo` first")
+    outcomes = []
+    for client in options.client or clients():
+        outcome = check(client, options.results.resolve())
+        print(f"{client}: {'passes' if outcome.passed else 'FAILS'} in {outcome.seconds:.0f} s")
+        outcomes.append(outcome)
+    written = table(outcomes)
+    (ENVIRONMENTS / "table.md").write_text(written)
+    print("\n" + written)
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
