@@ -182,7 +182,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--paths", type=Path, metavar="FILE", help="the crawl's wat.paths[.gz]")
     source.add_argument("--list", type=Path, metavar="FILE", help="paths or URLs, one a line")
     source.add_argument("--folder", type=Path, metavar="DIR", help="all .wat and .wat.gz in it")
-    parser.add_argument("--prefix", metavar="URL", help=f"default: {COMMON_CRAWL}; --list: none")
+    parser.add_argument(
+        "--prefix",
+        metavar="URL",
+        help=f"default: {COMMON_CRAWL}; --list: none; s3://commoncrawl/ reads from S3",
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="only N WATs, over all segments")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample")
 

@@ -1,6 +1,8 @@
-"""Small decisions about URLs that several stages share: the block and the host of a URL."""
+"""Small decisions about URLs that several stages share: block, host, is the host blocked?"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import xxhash
 
@@ -19,3 +21,19 @@ def host_of(url: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].lower()
+
+
+def blocked_set(hosts: Iterable[str]) -> frozenset[str]:
+    """A blocklist of hosts from a config, as `is_blocked` takes it."""
+    return frozenset(host.lower().strip(".") for host in hosts)
+
+
+def is_blocked(host: str, blocked: frozenset[str]) -> bool:
+    """Whether a host or a domain that it belongs to is in the list."""
+    while blocked:
+        if host in blocked:
+            return True
+        _, dot, host = host.partition(".")
+        if not dot:
+            break
+    return False

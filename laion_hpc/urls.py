@@ -38,6 +38,20 @@ class Base:
             if base.protocol in ("http:", "https:"):
                 self._url = base
 
+    def prefixes(self) -> tuple[str, str, str] | None:
+        """What goes before plain references `//host/x`, `/x` and `x`: scheme, origin, directory.
+
+        Each begins with the one before. None if there is more to it than joining: the base is
+        not http(s), or carries a user name.
+        """
+        href: str = self._url.href
+        if not href.startswith(("https://", "http://")) or self._url.has_credentials():
+            return None
+        path = href.partition("#")[0].partition("?")[0]
+        host = path.index("://") + 3
+        origin = path[: path.index("/", host)]
+        return origin[: host - 2], origin, path[: path.rindex("/") + 1]
+
     def resolve(self, reference: str) -> tuple[str, Fault | None]:
         """The absolute http(s) URL of a reference and None, or an empty string and the fault.
 

@@ -24,7 +24,7 @@ READS: dict[str, tuple[str, ...]] = {
     "embed": ("embed",),
     "tag": ("tag",),
     "index": ("index", "embed.model", "dataset.seed"),
-    "release": ("release",),
+    "release": ("release", "dataset.samples_per_shard"),
     "search": ("search",),
 }
 """The keys that each stage reads: all that its digest covers."""

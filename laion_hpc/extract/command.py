@@ -2,6 +2,7 @@
 
   laion-hpc extract a.warc.wat.gz b.warc.wat.gz --output links.parquet
   laion-hpc extract https://data.commoncrawl.org/crawl-data/…/x.warc.wat.gz --output x.parquet
+  laion-hpc extract s3://commoncrawl/crawl-data/…/x.warc.wat.gz --output x.parquet
   laion-hpc extract --lock config/crawls/CC-MAIN-2022-40-sample.json \\
       --segment 1664030331677.90 --processes 8 --output 1664030331677.90.parquet
   mpiexec -n 64 python -m mpi4py -m laion_hpc extract …    the same over MPI ranks
@@ -25,7 +26,7 @@ _SEGMENT = re.compile(r"/segments/([^/]+)/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("wats", nargs="*", metavar="WAT", help="path or http(s) URL, gzip or plain")
+    parser.add_argument("wats", nargs="*", metavar="WAT", help="path, http(s) or s3 URL")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.parquet")
     parser.add_argument("--lock", type=Path, metavar="FILE", help="crawl lock that names the WATs")
     parser.add_argument("--segment", default="", metavar="ID", help="segment of the lock")

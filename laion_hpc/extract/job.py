@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from laion_hpc import config as settings
-from laion_hpc import ledger, work
+from laion_hpc import ledger, object_store, work
 from laion_hpc.atomic import atomic
 from laion_hpc.config import Config
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.extract import parts, wat
 from laion_hpc.ledger import Ledger
+from laion_hpc.takedown import listed as takedown_list
 
 LISTED_FAILURES = 20
 LISTED_DAMAGE = 1_000
@@ -71,11 +72,8 @@ def check_names(wats: Sequence[str]) -> None:
     if not wats:
         raise UsageError("extract: no WAT files given")
     for address in wats:
-        if address.startswith("s3://"):
-            raise UsageError(
-                f"{address}: s3:// is not read; Common Crawl's bucket is also at "
-                "https://data.commoncrawl.org/"
-            )
+        if address.startswith(object_store.SCHEME):
+            object_store.check(address)
     name, times = Counter(map(wat.name_of, wats)).most_common(1)[0]
     if times > 1:
         raise UsageError(f"{name}: {times} WATs have this name; extract them as separate segments")
@@ -107,6 +105,7 @@ def _finish(job: Job, results: Sequence[Ledger | wat.Failure], digest: str, sour
             blocks=job.config.dataset.blocks,
             crawl=job.crawl,
             segment=job.segment,
+            takedowns=takedown_list.of(job.config),
         )
     total = ledger.total(
         finished,

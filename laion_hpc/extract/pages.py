@@ -6,7 +6,7 @@ import html
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,10 +19,13 @@ DECODED_SINCE = "2019-08"
 """Before it, Common Crawl's extractor left HTML entities in attributes as they were; since then
 it decodes them, and decoding twice would be wrong (commoncrawl/ia-web-commons#14)."""
 
+_LANGUAGE = b"HTML@/lang"
 _CREATIVE_COMMONS = b"creativecommons.org"
 _LICENSE = re.compile(
     r"(?:https?:)?//(?:[a-z-]+\.)?creativecommons\.org/(?:licenses|publicdomain)/\S+", re.IGNORECASE
 )
+
+_PLAIN_LANGUAGE = re.compile(rb'{"name":"HTML@/lang","content":"([A-Za-z0-9_ -]*)"}')
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -53,12 +56,25 @@ class _Html(msgspec.Struct, gc=False, rename="pascal"):
     links: list[Link] = []
 
 
-class _Response(msgspec.Struct, gc=False):
-    html: _Html | None = msgspec.field(default=None, name="HTML-Metadata")
+class _RawHead(msgspec.Struct, gc=False, rename="pascal"):
+    base: str = ""
+    metas: msgspec.Raw = msgspec.Raw()
 
 
-class _Payload(msgspec.Struct, gc=False):
-    response: _Response | None = msgspec.field(default=None, name="HTTP-Response-Metadata")
+class _RawHtml(msgspec.Struct, gc=False, rename="pascal"):
+    head: _RawHead = msgspec.field(default_factory=_RawHead)
+    links: msgspec.Raw = msgspec.Raw()
+
+
+_H = TypeVar("_H")
+
+
+class _Response(msgspec.Struct, Generic[_H], gc=False):
+    html: _H | None = msgspec.field(default=None, name="HTML-Metadata")
+
+
+class _Payload(msgspec.Struct, Generic[_H], gc=False):
+    response: _Response[_H] | None = msgspec.field(default=None, name="HTTP-Response-Metadata")
 
 
 class _Header(msgspec.Struct, gc=False):
@@ -66,16 +82,20 @@ class _Header(msgspec.Struct, gc=False):
     date: str = msgspec.field(default="", name="WARC-Date")
 
 
-class _Envelope(msgspec.Struct, gc=False):
-    payload: _Payload | None = msgspec.field(default=None, name="Payload-Metadata")
+class _Envelope(msgspec.Struct, Generic[_H], gc=False):
+    payload: _Payload[_H] | None = msgspec.field(default=None, name="Payload-Metadata")
     header: _Header = msgspec.field(default_factory=_Header, name="WARC-Header-Metadata")
 
 
-class _Root(msgspec.Struct, gc=False):
-    envelope: _Envelope = msgspec.field(name="Envelope")
+class _Root(msgspec.Struct, Generic[_H], gc=False):
+    envelope: _Envelope[_H] = msgspec.field(name="Envelope")
 
 
-_decode = msgspec.json.Decoder(_Root).decode
+_decode = msgspec.json.Decoder(_Root[_Html]).decode
+_decode_outline = msgspec.json.Decoder(_Root[_RawHtml]).decode
+_decode_string = msgspec.json.Decoder(str).decode
+_decode_metas = msgspec.json.Decoder(list[_Meta]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Page(NamedTuple):
@@ -88,6 +108,19 @@ class Page(NamedTuple):
     """The lang attribute of its <html>, or empty."""
     license: str
     images: list[Link]
+
+
+class Outline(NamedTuple):
+    """An HTML page whose links are still JSON."""
+
+    url: str
+    base: str
+    language: str
+    license: str
+    links: bytes | msgspec.Raw
+    """The array of all its links, images or not, as `scan.find` reads it."""
+    old: bool
+    """Whether HTML entities in them are still to be decoded."""
 
 
 class BrokenRecordError(Exception):
@@ -123,6 +156,56 @@ def read_page(data: bytes, begin: int = 0, end: int | None = None) -> Page | Non
     )
 
 
+def read_outline(data: bytes, begin: int = 0, end: int | None = None) -> Outline | None:
+    """What `read_page` reads, in a third of the time: links are checked, not yet taken apart.
+
+    For records in which `IMAGE` stands plainly, as Common Crawl writes it. Raises
+    BrokenRecordError as `read_page` does.
+    """
+    try:
+        envelope = _decode_outline(memoryview(data)[begin:end]).envelope
+        response = envelope.payload.response if envelope.payload else None
+        if response is None or response.html is None:
+            return None
+        head = response.html.head
+        metas = bytes(head.metas)
+        language = _language_in(metas) if _LANGUAGE in metas else ""
+        if data.find(_CREATIVE_COMMONS, begin, end) >= 0:
+            page = read_page(data, begin, end)
+            license_ = page.license if page else NO_LICENSE
+        else:
+            license_ = NO_LICENSE
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return whole_outline(data, begin, end)
+    old = needs_decoding(envelope.header.date)
+    base = html.unescape(head.base) if old else head.base
+    return Outline(envelope.header.uri, base, language, license_, response.html.links, old)
+
+
+def whole_outline(data: bytes, begin: int = 0, end: int | None = None) -> Outline | None:
+    """The outline by way of `read_page`: its links are images only, and plainly written."""
+    page = read_page(data, begin, end)
+    if page is None:
+        return None
+    return Outline(page.url, page.base, page.language, page.license, _encode(page.images), False)
+
+
+def json_text(string: bytes) -> str:
+    """The text of a JSON string without its quotes; what is no character becomes U+FFFD.
+
+    Raises BrokenRecordError if it holds an escape that is none.
+    """
+    try:
+        return string.decode() if b"\\" not in string else _decode_string(b'"%b"' % string)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    try:
+        text = json.loads('"' + string.decode("utf-8", "replace") + '"', strict=False)
+    except ValueError as error:
+        raise BrokenRecordError(f"invalid JSON: {error}") from None
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def needs_decoding(date: str) -> bool:
     """Whether the extractor of that day (ISO 8601; empty: unknown) left HTML entities alone."""
     return bool(date) and date < DECODED_SINCE
@@ -142,6 +225,13 @@ def _language(metas: Iterable[_Meta]) -> str:
         if meta.name == "HTML@/lang":
             return meta.content.strip()
     return ""
+
+
+def _language_in(metas: bytes) -> str:
+    found = _PLAIN_LANGUAGE.findall(metas)
+    if len(found) == 1 and metas.count(_LANGUAGE) == 1:
+        return str(found[0].decode().strip())
+    return _language(_decode_metas(metas))
 
 
 def _license(page: _Html) -> str:
@@ -166,7 +256,7 @@ def _looks_like_license(text: str) -> bool:
     return "creativecommons.org/" in text.lower()
 
 
-def _decode_leniently(payload: bytes) -> _Root:
+def _decode_leniently(payload: bytes) -> _Root[_Html]:
     """For records that the fast decoder refuses: bad UTF-8, lone surrogates, odd types.
 
     Characters that are none become U+FFFD, values of another type than they should be are left

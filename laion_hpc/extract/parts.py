@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_hpc.atomic import atomic
-from laion_hpc.hosts import block_of
 from laion_hpc.schemas import CANDIDATE
+from laion_hpc.takedown import tombstones
+from laion_hpc.takedown.listed import Takedowns
 
 _ADDED = ("crawl", "segment", "wat")
 """The same for all rows of a WAT: added when merging."""
@@ -27,11 +29,11 @@ _ADDED = ("crawl", "segment", "wat")
 RUN = pa.schema([field for field in CANDIDATE if field.name not in _ADDED])
 """The rows of a run: CANDIDATE without the columns that are the same for a whole WAT."""
 
+_REPEATED = [name for name in CANDIDATE.names if name not in ("url", "text", "record_offset")]
+"""Columns whose values come again and again. A dictionary of the others costs time and room."""
+
 RUN_ROWS = 1 << 19
 """Candidates held in memory before they are written as a run; a usual WAT gives fewer."""
-
-_FLUSH_ROWS = 1 << 14
-"""Rows held as Python objects, which are ten times the size of Arrow's."""
 
 
 class Candidates:
@@ -39,53 +41,37 @@ class Candidates:
 
     def __init__(self, prefix: Path, blocks: int) -> None:
         self._prefix, self._blocks = prefix, blocks
-        self._rows: list[tuple[Any, ...]] = []
-        self._block: list[int] = []
-        self._tables: list[pa.Table] = []
+        self._tables: list[pa.RecordBatch] = []
+        self._block: list[npt.NDArray[np.int32]] = []
         self._held = 0
         self.runs: list[tuple[Path, int]] = []
         """Files written so far, with their rows."""
 
-    def add(self, row: tuple[Any, ...]) -> None:
-        """A row of `RUN`, its values in the order of the schema; its first is the URL."""
-        self._rows.append(row)
-        self._block.append(block_of(row[0], self._blocks))
-        if len(self._rows) >= _FLUSH_ROWS:
-            self._flush()
-            if self._held >= RUN_ROWS:
-                self._write()
+    def add(self, rows: pa.RecordBatch, block: npt.NDArray[np.int32]) -> None:
+        """Rows of `RUN`, and the block of each."""
+        if not rows.num_rows:
+            return
+        self._tables.append(rows)
+        self._block.append(block)
+        self._held += rows.num_rows
+        if self._held >= RUN_ROWS:
+            self._write()
 
     def close(self) -> None:
         """Write what is left; without any candidate there is one empty run."""
-        self._flush()
         if self._held or not self.runs:
             self._write()
 
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        columns = [
-            pa.array(values, field.type)
-            for values, field in zip(zip(*self._rows, strict=True), RUN, strict=True)
-        ]
-        table = pa.Table.from_arrays(columns, schema=RUN)
-        self._tables.append(table.append_column("block", pa.array(self._block, pa.int32())))
-        self._held += len(self._rows)
-        self._rows, self._block = [], []
-
     def _write(self) -> None:
         path = self._prefix.with_name(f"{self._prefix.name}.{len(self.runs)}.arrow")
-        if self._tables:
-            table = pa.concat_tables(self._tables)
-            block = table.column("block").to_numpy()
-            table = table.drop_columns("block").take(pa.array(np.argsort(block, kind="stable")))
-        else:
-            table, block = RUN.empty_table(), np.empty(0, np.int32)
+        block = np.concatenate([*self._block, np.empty(0, np.int32)])
+        order = pa.array(np.argsort(block, kind="stable"))
+        whole = pa.Table.from_batches(self._tables, RUN).take(order).combine_chunks()
         ends = np.cumsum(np.bincount(block, minlength=self._blocks))
         with atomic(path) as aside:
-            _write_batches(aside, table.combine_chunks(), [0, *ends.tolist()])
+            _write_batches(aside, whole, [0, *ends.tolist()])
         self.runs.append((path, self._held))
-        self._tables, self._held = [], 0
+        self._tables, self._block, self._held = [], [], 0
 
 
 def _write_batches(path: Path, table: pa.Table, bounds: Sequence[int]) -> None:
@@ -104,20 +90,40 @@ class Source(NamedTuple):
     runs: Sequence[Path]
 
 
-def merge(sources: Sequence[Source], output: Path, *, blocks: int, crawl: str, segment: str) -> int:
+def merge(
+    sources: Sequence[Source],
+    output: Path,
+    *,
+    blocks: int,
+    crawl: str,
+    segment: str,
+    takedowns: Takedowns | None = None,
+) -> int:
     """Write the segment's file from its WATs' runs; returns the number of rows.
 
     Row group b holds the candidates of block b (0 … blocks-1, empty ones too) in the order of
-    `sources`, then of their runs. Holds one block in memory. The caller makes it atomic.
+    `sources`, then of their runs; what is taken down is a tombstone. Holds one block in memory.
+    The caller makes it atomic.
     """
     rows = 0
-    with pq.ParquetWriter(str(output), CANDIDATE, compression="zstd") as writer:
+    with pq.ParquetWriter(
+        str(output), CANDIDATE, compression="zstd", use_dictionary=_REPEATED
+    ) as writer:
         for block in range(blocks):
             tables = list(_block(sources, block, crawl, segment))
             table = pa.concat_tables(tables) if tables else CANDIDATE.empty_table()
+            # One chunk: pages end where the rows say, so that the rows alone decide the bytes.
+            table = _without(table, takedowns).combine_chunks()
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
             rows += table.num_rows
     return rows
+
+
+def _without(table: pa.Table, takedowns: Takedowns | None) -> pa.Table:
+    if not takedowns:
+        return table
+    mask = tombstones.covered(table["url"].to_pylist(), takedowns)
+    return tombstones.bury(table, mask) if mask.any() else table
 
 
 def _block(sources: Sequence[Source], block: int, crawl: str, segment: str) -> Iterator[pa.Table]:

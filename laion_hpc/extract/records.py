@@ -100,7 +100,9 @@ class _Member:
 
     def read(self, limit: int) -> bytes:
         """The next bytes, `limit` of them unless the member ends or is broken before."""
-        inflate, pieces, got = self._inflate, [], 0
+        inflate = self._inflate
+        pieces: list[bytes] = []
+        got = 0
         try:
             while got < limit and not inflate.eof:
                 data: bytes | memoryview = inflate.unconsumed_tail
@@ -135,7 +137,11 @@ def _members(data: mmap.mmap) -> Iterator[Record | Damage]:
             member = _Member(view, position)
             inflated = member.read(MAX_RECORD_BYTES)
             if member.ended:
-                yield from _whole(inflated, position)
+                record = _single(inflated, position)
+                if record is not None:
+                    yield record
+                else:
+                    yield from _split(inflated, position)
                 position = member.after
                 continue
             if not member.fault:
@@ -148,16 +154,15 @@ def _members(data: mmap.mmap) -> Iterator[Record | Damage]:
                 position = member.after
 
 
-def _whole(inflated: bytes, offset: int) -> Iterator[Record | Damage]:
-    """The records of one inflated member: nearly always a single one, exactly as declared."""
+def _single(inflated: bytes, offset: int) -> Record | None:
+    """The record of one inflated member if, as nearly always, it is one, exactly as declared."""
     begin = inflated.find(b"\r\n\r\n", 0, _MAX_HEADER_BYTES) + 4
     length = _LENGTH.search(inflated, 0, begin)
     if length and inflated.startswith(_WARC):
         end = begin + int(length[1])
         if end + 4 == len(inflated):
-            yield Record(offset, inflated, begin, end)
-            return
-    yield from _split(inflated, offset)
+            return Record(offset, inflated, begin, end)
+    return None
 
 
 def _long(member: _Member, inflated: bytes) -> Iterator[Record | Damage]:

@@ -24,11 +24,16 @@ def clean(text: str) -> str:
     sees such damage. Nothing else changes: no entities, quotes, widths or normal forms.
     """
     if not text.isascii() and _DOUBTFUL.search(text):
-        from ftfy import fix_encoding  # asks its heuristic first, and then changes what it must
-
-        text = fix_encoding(text)
+        text = _repaired(text)
     if text.isprintable():  # so the space is its only whitespace
         if text[:1] == " " or text[-1:] == " " or "  " in text:
             text = " ".join(text.split())
         return text
     return " ".join(_CONTROLS.sub(" ", text).split())
+
+
+def _repaired(text: str) -> str:
+    from ftfy import fix_encoding
+    from ftfy.badness import is_bad  # the heuristic that fix_encoding asks first
+
+    return fix_encoding(text) if is_bad(text) else text

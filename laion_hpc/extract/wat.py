@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -15,18 +13,11 @@ from laion_hpc import config as settings
 from laion_hpc import ledger
 from laion_hpc.config import Config
 from laion_hpc.errors import InputError
-from laion_hpc.extract.language import Identifier
-from laion_hpc.extract.links import Rules, decide
-from laion_hpc.extract.pages import IMAGE_BYTES, BrokenRecordError, Page, read_page
+from laion_hpc.extract.extraction import Extraction
 from laion_hpc.extract.parts import Candidates
 from laion_hpc.extract.records import Damage, NotAWatError, Record, read_records
-from laion_hpc.extract.text import clean
 from laion_hpc.ledger import Ledger
 from laion_hpc.transfer import fetch, is_url
-from laion_hpc.urls import Base
-
-LISTED_DAMAGE = 100
-"""Damaged places that a WAT's ledger names; the rest is only counted."""
 
 _SAMPLED_BYTES = 1 << 16
 
@@ -79,7 +70,7 @@ def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
     try:
         if fetched is not None and not fetched.exists():
             fetch(address, fetched)
-        extraction = _Extraction(config, Candidates(parts / name, config.dataset.blocks), name)
+        extraction = Extraction(config, Candidates(parts / name, config.dataset.blocks), name)
         for item in _readable(fetched or Path(address)):
             extraction.take(item)
     except InputError as error:
@@ -88,7 +79,7 @@ def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
         if fetched is not None:
             fetched.unlink(missing_ok=True)
         return Failure(name, f"{address}: {error}")
-    if not extraction.records_read and extraction.records_damaged:
+    if extraction.unreadable:
         return Failure(name, f"{address}: holds no readable WARC record")
     result = extraction.finish(digest, source)
     result.write(where)
@@ -112,127 +103,3 @@ def _readable(path: Path) -> Iterator[Record | Damage]:
         except OSError as error:
             raise _UnreadableError(error.strerror or str(error)) from None
         yield item
-
-
-@lru_cache(maxsize=1)
-def _identifier(min_bytes: int, max_bytes: int, min_probability: float) -> Identifier:
-    """One per process, so that what it remembers serves all WATs of a rank."""
-    return Identifier(min_bytes, max_bytes, min_probability)
-
-
-@dataclass
-class _Extraction:
-    """The state of one WAT while it is read."""
-
-    config: Config
-    candidates: Candidates
-    wat: str
-    links: int = 0
-    pages: int = 0
-    records_read: int = 0
-    records_repaired: int = 0
-    records_damaged: int = 0
-    bytes_damaged: int = 0
-    damage: list[str] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
-    classes: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        keys = self.config.extract
-        self._rules = Rules.of(self.config)
-        self._identify = _identifier(
-            keys.language_min_bytes, keys.language_max_bytes, keys.language_min_probability
-        )
-        self._seen = _pairs()
-
-    def take(self, item: Record | Damage) -> None:
-        """Count a record or a damaged place; collect the candidates of a record."""
-        if isinstance(item, Damage):
-            self._lost(item.offset, item.size, item.reason)
-            return
-        offset, data, begin, end, fault = item
-        if IMAGE_BYTES in data or fault:
-            try:
-                page = read_page(data, begin, end)
-            except BrokenRecordError as error:
-                self._lost(offset, 0, f"{fault}: {error}" if fault else str(error))
-                return
-            if page is not None and page.images:
-                self.pages += 1
-                self._page(page, offset)
-        elif data[begin : begin + 1] == b"{" and data[end - 1 : end] != b"}":
-            self._lost(offset, 0, "invalid JSON: cut short")
-            return
-        self.records_read += 1
-        if fault:
-            self.records_repaired += 1
-            self._note(offset, 0, f"{fault}, read all the same")
-
-    def _page(self, page: Page, offset: int) -> None:
-        try:
-            base = Base(page.url, page.base)
-        except (ValueError, TypeError):
-            base = None
-        self.links += len(page.images)
-        provenance = page.license, page.url, page.language
-        for position, image in enumerate(page.images):
-            if not image.alt:  # the fate of half of them: spare them the rest
-                self.dropped["no_text"] += 1
-                continue
-            url, text, reason = decide(image.url, image.alt, base, self._rules, self._seen)
-            if reason:
-                self.dropped[reason] += 1
-                continue
-            language = self._identify(text)
-            self.classes[language.kind] += 1
-            title = clean(image.title) if image.title else ""
-            self.candidates.add((url, text, *language, *provenance, title, offset, position))
-
-    def _lost(self, offset: int, size: int, reason: str) -> None:
-        self.records_damaged += 1
-        self.bytes_damaged += size
-        self._note(offset, size, reason)
-
-    def _note(self, offset: int, size: int, reason: str) -> None:
-        if len(self.damage) < LISTED_DAMAGE:
-            extent = f", {size} bytes" if size else ""
-            self.damage.append(f"{self.wat}@{offset}{extent}: {reason}")
-
-    def finish(self, config: str, source: str) -> Ledger:
-        """Write what is left of the candidates; the WAT's ledger."""
-        self.candidates.close()
-        return Ledger(
-            stage="extract",
-            unit="links",
-            inputs=self.links,
-            kept=self.links - self.dropped.total(),
-            dropped=dict(self.dropped),
-            config=config,
-            source=source,
-            counts={
-                "wats": 1,
-                "pages": self.pages,
-                "records_read": self.records_read,
-                "records_repaired": self.records_repaired,
-                "records_damaged": self.records_damaged,
-                "bytes_damaged": self.bytes_damaged,
-                "damage": self.damage,
-                "kept_by_class": dict(self.classes),
-            },
-            files=tuple(ledger.describe(path, rows=rows) for path, rows in self.candidates.runs),
-        )
-
-
-def _pairs() -> Callable[[str, str], bool]:
-    """Tells whether a pair came before. 90 bytes a pair: two texts never hash alike in practice
-    (128 bits), and the strings themselves need not be kept."""
-    seen: set[bytes] = set()
-
-    def came_before(url: str, text: str) -> bool:
-        digest = xxhash.xxh3_128_digest(f"{url}\n{text}".encode())
-        if digest in seen:
-            return True
-        seen.add(digest)
-        return False
-
-    return came_before

@@ -2,80 +2,107 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from laion_hpc.shuffle.survey import Bits, Survey
+from laion_hpc.shuffle.survey import Bits, Keys, Survey
+from laion_hpc.shuffle.unique import best_rows
 
 Rows = npt.NDArray[np.int64]
 
-_PARTITION_ROWS = 1 << 22
-"""Rows compared at a time when duplicates are sought; bounds the memory for sorting."""
+_best_rows: Any = best_rows
+
+_SLICE = 1 << 20
 
 
-def without_duplicates(survey: Survey, rows: Rows) -> Rows:
-    """Of `rows` (ascending), one for each key: the longest text, then the earliest.
+def without_duplicates(survey: Survey, left: npt.NDArray[np.bool_]) -> Rows:
+    """Of the rows that are left, one for each key: the longest text, then the earliest.
 
     Earliest by segment, WAT, record offset and link position, whatever the order of reading.
-    Returns the row numbers, ascending.
+    Returns the row numbers, ascending. Needs 5 to 11 bytes a row.
     """
-    partitions = max(1, len(rows) // _PARTITION_ROWS)
-    part = survey.low[rows] % np.uint64(partitions)
-    winners = [_best(survey, rows[part == number]) for number in range(partitions)]
-    return np.sort(np.concatenate(winners))
-
-
-def _best(survey: Survey, rows: Rows) -> Rows:
-    """The first of each key after sorting by key, then by merit."""
-    low = survey.low[rows]
-    order = np.argsort(low, kind="stable")
-    low = low[order]
-    same = np.zeros(len(rows) + 1, np.bool_)
-    same[1:-1] = low[1:] == low[:-1]
-    # Most rows stand alone; only the others are compared in full.
-    shared = same[1:] | same[:-1]
-    alone = rows[order[~shared]]
-    rivals = rows[order[shared]]
-    if not len(rivals):
-        return alone
-    by_merit = np.lexsort(
-        (
-            rivals,
-            survey.link[rivals],
-            survey.offset[rivals],
-            survey.wat[rivals],
-            -survey.length[rivals].astype(np.int64),
-            survey.high[rivals],
-            survey.low[rivals],
-        )
+    number = int(np.count_nonzero(left))
+    table = np.zeros(1 << (number * 4 // 3).bit_length(), np.int32)
+    stays = np.zeros(len(survey), np.bool_)
+    _best_rows(
+        left,
+        survey.low.view(np.int64),
+        survey.high,
+        survey.length,
+        survey.wat,
+        survey.offset,
+        survey.link,
+        table,
+        stays,
     )
-    rivals = rivals[by_merit]
-    first = np.ones(len(rivals), np.bool_)
-    first[1:] = (survey.low[rivals][1:] != survey.low[rivals][:-1]) | (
-        survey.high[rivals][1:] != survey.high[rivals][:-1]
-    )
-    return np.concatenate([alone, rivals[first]])
+    return np.flatnonzero(stays)
 
 
-def mixed(survey: Survey, rows: Rows, seed: int) -> Rows:
-    """`rows` in an order in which every host is spread evenly over the whole.
+def mixed(keys: Keys, seed: int) -> Rows:
+    """The order of rows in which every host is spread evenly over the whole.
 
     The i-th of a host's n rows (in a random order) goes to the place (i + u) / n of the way, with
     u random per host: two rows of a host are 1/n of the block apart, and every shard has its
     share of every host. The order depends on the rows and the seed alone, not on how they were
-    read.
+    read. Needs 40 bytes a row.
     """
-    chance = mix64(survey.low[rows] ^ mix64(np.uint64(2 * seed)))
-    host = survey.host[rows]
-    by_host = np.lexsort((chance, host))
-    sorted_host = host[by_host]
-    starts = np.flatnonzero(np.r_[True, sorted_host[1:] != sorted_host[:-1]]) if len(rows) else rows
-    counts = np.diff(np.r_[starts, len(rows)])
-    rank = np.arange(len(rows)) - np.repeat(starts, counts)
-    shift = mix64(sorted_host[starts] ^ mix64(np.uint64(2 * seed + 1))) / 2.0**64
-    place = np.empty(len(rows), np.float64)
-    place[by_host] = (rank + np.repeat(shift, counts)) / np.repeat(counts, counts)
-    order: Rows = rows[np.lexsort((survey.high[rows], chance, place))]
+    chance = _chance(keys.low, seed)
+    by_host, starts = _by_host(keys.host, chance, keys.high)
+    counts = np.diff(np.r_[starts, len(keys)])
+    shift = mix64(keys.host[by_host[starts]] ^ mix64(np.uint64(2 * seed + 1))) / 2.0**64
+    each = np.arange(len(keys), dtype=np.float64)
+    each -= np.repeat(starts, counts)  # the rank
+    each += np.repeat(shift, counts)
+    each /= np.repeat(counts, counts)
+    place = np.empty(len(keys), np.float64)
+    place[by_host] = each
+    del by_host, each
+    return sorted_by(place, chance, keys.high)
+
+
+def _chance(low: Bits, seed: int) -> Bits:
+    """A random number for each row, from its key and the seed."""
+    salt = mix64(np.uint64(2 * seed))
+    chance = np.empty_like(low)
+    for start in range(0, len(low), _SLICE):
+        part = slice(start, start + _SLICE)
+        chance[part] = mix64(low[part] ^ salt)
+    return chance
+
+
+def _by_host(host: Bits, chance: Bits, high: Bits) -> tuple[Rows, Rows]:
+    """An order by host, in it by chance; and where in it each host begins."""
+    order = np.argsort(host)
+    in_order = host[order]
+    new = np.ones(len(host), np.bool_)
+    new[1:] = in_order[1:] != in_order[:-1]
+    del in_order
+    starts = np.flatnonzero(new)
+    if len(starts) >= 1 << 26:
+        return sorted_by(host, chance, high), starts
+    # One number, the host's rank and most of chance, is sorted many times faster than two.
+    rank = np.cumsum(new, dtype=np.uint64)
+    rank <<= np.uint64(37)
+    both = np.empty(len(host), np.uint64)
+    both[order] = rank
+    del rank
+    both |= chance >> np.uint64(27)
+    del order, new
+    return sorted_by(both, chance, high), starts
+
+
+def sorted_by(first: npt.NDArray[Any], second: Bits, third: Bits) -> Rows:
+    """The order by three keys, of which the first nearly always settles it."""
+    order: Rows = np.argsort(first)
+    in_order = first[order]
+    ties = np.zeros(len(first) + 1, np.bool_)
+    ties[1:-1] = in_order[1:] == in_order[:-1]
+    del in_order
+    tied = np.flatnonzero(ties[1:] | ties[:-1])
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((third[rows], second[rows], first[rows]))]
     return order
 
 

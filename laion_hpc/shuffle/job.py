@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from laion_hpc import config as settings
 from laion_hpc import ledger
@@ -18,6 +19,7 @@ from laion_hpc.ledger import Ledger
 from laion_hpc.shuffle import decide, seen
 from laion_hpc.shuffle.survey import survey
 from laion_hpc.shuffle.write import remove_spills, write_block
+from laion_hpc.takedown import listed, tombstones
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,31 @@ def run(job: Job) -> Ledger:
         deduplicate_by=keys.deduplicate_by,
         blocked_hosts=keys.blocked_hosts,
         blocked_urls=blocked_urls,
+        held=_held(job),
     )
     # The first reason that applies counts; only what passes one is asked the next.
     blocked_host = rows.blocked_host
     blocked_url = rows.blocked_url & ~blocked_host
-    left = ~(blocked_host | blocked_url)
+    left = ~(rows.taken_down | blocked_host | blocked_url)
     seen_earlier = seen.seen_in(job.seen_before, rows) & left
     left &= ~seen_earlier
-    unique = decide.without_duplicates(rows, np.flatnonzero(left))
-    order = decide.mixed(rows, unique, job.config.dataset.seed)
+    unique = decide.without_duplicates(rows, left)
+    dropped = {
+        tombstones.REASON: int(rows.taken_down.sum()),
+        "blocked_host": int(blocked_host.sum()),
+        "blocked_url": int(blocked_url.sum()),
+        "seen_earlier": int(seen_earlier.sum()),
+        "duplicate": int(left.sum()) - len(unique),
+    }
+    inputs, crawls = len(rows), rows.crawls
+    kept = rows.narrowed(unique)
+    # What is decided is decided: the rest needs the room.
+    del rows, blocked_host, blocked_url, left, seen_earlier
+    if job.seen_after is not None:
+        seen.write(job.seen_after, kept, keys.seen_false_positive_rate)
+    hosts = pc.count_distinct(pa.array(kept.host)).as_py()
+    order = unique[decide.mixed(kept, job.config.dataset.seed)]
+    del kept, unique
 
     remove_spills(job.output.parent, job.output.name)
     with atomic(job.output) as aside:
@@ -75,39 +93,42 @@ def run(job: Job) -> Ledger:
             job.parts,
             job.block,
             order,
-            len(rows),
+            inputs,
             aside,
-            crawl=job.crawl or _only_crawl(rows.crawls),
+            crawl=job.crawl or _only_crawl(crawls),
             samples_per_shard=job.config.dataset.samples_per_shard,
             scratch=job.output.parent,
         )
     files = [ledger.describe(job.output, rows=len(order))]
     if job.seen_after is not None:
-        seen.write(job.seen_after, rows, order, keys.seen_false_positive_rate)
         name = os.path.relpath(job.seen_after, job.output.parent)
         files.append(replace(ledger.describe(job.seen_after, rows=len(order)), name=name))
     result = Ledger(
         stage="shuffle",
         unit="links",
-        inputs=len(rows),
+        inputs=inputs,
         kept=len(order),
-        dropped={
-            "blocked_host": int(blocked_host.sum()),
-            "blocked_url": int(blocked_url.sum()),
-            "seen_earlier": int(seen_earlier.sum()),
-            "duplicate": int(left.sum()) - len(unique),
-        },
+        dropped=dropped,
         config=digest,
         source=source,
         counts={
             "shards": -(-len(order) // job.config.dataset.samples_per_shard),
-            "hosts": len(np.unique(rows.host[order])),
+            "hosts": hosts,
             "kept_by_class": dict(classes),
         },
         files=tuple(files),
     )
     result.write(where)
     return result
+
+
+def _held(job: Job) -> frozenset[str]:
+    """SHA-256 of the URLs that were taken down when they had their place in this block."""
+    takedowns = listed.of(job.config)
+    if not takedowns:
+        return frozenset()
+    samples = takedowns.of_block(job.crawl, job.block, listed.numbering(job.config))
+    return frozenset(sample.url for sample in samples)
 
 
 def read_hashes(path: str) -> frozenset[bytes]:

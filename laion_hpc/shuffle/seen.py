@@ -13,18 +13,15 @@ from rbloom import Bloom
 from laion_hpc.atomic import write_bytes
 from laion_hpc.errors import InputError
 from laion_hpc.shuffle.decide import Rows
-from laion_hpc.shuffle.survey import Survey
+from laion_hpc.shuffle.survey import Keys
 
 _MAGIC = b"laion-hpc seen 1\n"
 _SLICE = 1 << 20
+_KEY_IS_ITS_HASH = int
+"""The hash function of the filters: keys are 128-bit hashes already."""
 
 
-def signed128(value: int) -> int:
-    """The hash function of the filters: keys are 128-bit hashes already; rbloom wants signed."""
-    return value - (1 << 127)
-
-
-def seen_in(filters: Sequence[Path], survey: Survey) -> npt.NDArray[np.bool_]:
+def seen_in(filters: Sequence[Path], survey: Keys) -> npt.NDArray[np.bool_]:
     """For each row, whether one of the filters holds its key (or, rarely, seems to)."""
     found = np.zeros(len(survey), np.bool_)
     for path in filters:
@@ -35,10 +32,10 @@ def seen_in(filters: Sequence[Path], survey: Survey) -> npt.NDArray[np.bool_]:
     return found
 
 
-def write(path: Path, survey: Survey, rows: Rows, false_positive_rate: float) -> None:
-    """Write the filter of the keys of `rows`; the same keys give the same bytes."""
-    bloom = Bloom(max(len(rows), 1), false_positive_rate, signed128)
-    bloom.update(_keys(survey, np.sort(rows)))
+def write(path: Path, keys: Keys, false_positive_rate: float) -> None:
+    """Write the filter of the keys; the same keys give the same bytes."""
+    bloom = Bloom(max(len(keys), 1), false_positive_rate, _KEY_IS_ITS_HASH)
+    bloom.update(_keys(keys, np.arange(len(keys))))
     data = bloom.save_bytes()
     write_bytes(path, _MAGIC + hashlib.sha256(data).digest() + data)
 
@@ -54,11 +51,13 @@ def _load(path: Path) -> Bloom:
     data = content[start:]
     if content[:start] != _MAGIC + hashlib.sha256(data).digest():
         raise InputError(f"{path}: not a whole filter of seen links; shuffle that crawl again")
-    return Bloom.load_bytes(data, signed128)
+    return Bloom.load_bytes(data, _KEY_IS_ITS_HASH)
 
 
-def _keys(survey: Survey, rows: Rows) -> Iterator[int]:
+def _keys(survey: Keys, rows: Rows) -> Iterator[int]:
+    """The keys less 2**127: rbloom wants signed ones."""
     for start in range(0, len(rows), _SLICE):
         part = rows[start : start + _SLICE]
-        for high, low in zip(survey.high[part].tolist(), survey.low[part].tolist(), strict=True):
-            yield high << 64 | low
+        high = (survey.high[part] ^ np.uint64(1 << 63)).view(np.int64)
+        for h, low in zip(high.tolist(), survey.low[part].tolist(), strict=True):
+            yield h << 64 | low

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -16,15 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from laion_hpc.atomic import glob_escape
+from laion_hpc.atomic import glob_escape, is_left
 from laion_hpc.schemas import CANDIDATE, KEYED_CANDIDATE
-from laion_hpc.shuffle.survey import batches
+from laion_hpc.shuffle.ahead import ahead
+from laion_hpc.shuffle.survey import REPEATED, batches
+from laion_hpc.takedown import tombstones
 
-BUCKET_ROWS = 1 << 18
-"""Rows put in order in memory at a time: some 150 MB. A longer block is first dealt out to
+BUCKET_ROWS = 1 << 19
+"""Rows put in order in memory at a time: some 300 MB. A longer block is first dealt out to
 buckets on disk, each a stretch of the new order."""
 
-_PLACE = pa.field("place", pa.int64())
+_PLACE = pa.field("place", pa.int32())
 
 
 def sample_key(crawl: str, block: int, shard: int, index: int) -> str:
@@ -48,82 +50,107 @@ def write_block(
     Row group s of `output` is shard s. Returns the kept rows by language class. Buckets lie in
     a folder `.NAME.*.spill` in `scratch` meanwhile. The caller makes `output` atomic.
     """
-    place = np.full(rows, -1, np.int64)
-    place[order] = np.arange(len(order))
+    place = np.full(rows, -1, np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
     shards_per_bucket = max(BUCKET_ROWS // samples_per_shard, 1)
     bucket_rows = shards_per_bucket * samples_per_shard
     classes: Counter[str] = Counter()
-
-    def write_bucket(table: pa.Table, number: int) -> None:
-        table = table.take(pc.sort_indices(table.column("place")))
-        for value in pc.value_counts(table.column("language_class")).to_pylist():
-            classes[value["values"]] += value["counts"]
-        table = table.drop_columns("place")
-        for start in range(0, table.num_rows, samples_per_shard):
-            shard = number * shards_per_bucket + start // samples_per_shard
-            piece = table.slice(start, samples_per_shard)
-            keys = [sample_key(crawl, block, shard, index) for index in range(piece.num_rows)]
-            keyed = pa.Table.from_arrays(
-                [pa.array(keys, pa.string()), *piece.columns], schema=KEYED_CANDIDATE
-            )
-            writer.write_table(keyed, row_group_size=samples_per_shard)
-
-    with pq.ParquetWriter(str(output), KEYED_CANDIDATE, compression="zstd") as writer:
-        kept = _placed(parts, block, place)
-        if len(order) <= bucket_rows:
-            tables = list(kept)
-            if len(order):
-                write_bucket(pa.concat_tables(tables), 0)
-        else:
-            _by_bucket(kept, bucket_rows, len(order), scratch, output.name, write_bucket)
+    shard = 0
+    with (
+        pq.ParquetWriter(
+            str(output), KEYED_CANDIDATE, compression="zstd", use_dictionary=[*REPEATED, "title"]
+        ) as writer,
+        tempfile.TemporaryDirectory(
+            prefix=f".{output.name}.", suffix=".spill", dir=scratch
+        ) as folder,
+    ):
+        for table in ahead(_in_order(parts, block, place, bucket_rows, len(order), Path(folder))):
+            classes.update(_classes(table))
+            for start in range(0, table.num_rows, samples_per_shard):
+                piece = table.slice(start, samples_per_shard)
+                keyed = _keyed(piece, sample_key(crawl, block, shard, 0)[: -len("00000")])
+                writer.write_table(keyed, row_group_size=samples_per_shard)
+                shard += 1
     return classes
 
 
-def _placed(parts: Sequence[Path], block: int, place: npt.NDArray[np.int64]) -> Iterator[pa.Table]:
-    """The rows that stay, in reading order, with their place in the new order."""
+def _keyed(rows: pa.Table, prefix: str) -> pa.Table:
+    """The rows of a shard with their keys; what is taken down of them is no more than a place."""
+    numbers = pc.cast(pa.array(np.arange(rows.num_rows)), pa.string())
+    numbers = pc.utf8_lpad(numbers, 5, padding="0")
+    keys = pc.binary_join_element_wise(prefix, numbers, "")
+    columns = [column.cast(pa.string()) if name in REPEATED else column
+               for name, column in zip(rows.schema.names, rows.columns, strict=True)]  # fmt: skip
+    keyed = pa.Table.from_arrays([keys, *columns], schema=KEYED_CANDIDATE)
+    # One chunk: the rows alone decide where pages end, and so the bytes.
+    return tombstones.bury_tombstones(keyed).combine_chunks()
+
+
+def _classes(rows: pa.Table) -> Counter[str]:
+    links = pc.invert(tombstones.are_tombstones(rows.column("url")))
+    counts = pc.value_counts(rows.column("language_class").filter(links).cast(pa.string()))
+    return Counter({value["values"]: value["counts"] for value in counts.to_pylist()})
+
+
+def _in_order(
+    parts: Sequence[Path],
+    block: int,
+    place: npt.NDArray[np.int32],
+    bucket_rows: int,
+    total: int,
+    folder: Path,
+) -> Iterator[pa.Table]:
+    """The rows that stay, in their new order, a bucket at a time."""
+    buckets = -(-total // bucket_rows)
+    if buckets <= 1:
+        pieces = [rows for rows, _ in ahead(_by_bucket(parts, block, place, bucket_rows, 1))]
+        if pieces:
+            yield _sorted(pa.Table.from_batches(pieces))
+        return
+    paths = [folder / f"{number:05d}.arrow" for number in range(buckets)]
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with ExitStack() as stack:
+        writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        for rows, ends in ahead(_by_bucket(parts, block, place, bucket_rows, buckets)):
+            for number, (start, end) in enumerate(pairwise(ends)):
+                if end == start:
+                    continue
+                if number not in writers:
+                    writers[number] = stack.enter_context(
+                        pa.ipc.new_stream(str(paths[number]), rows.schema, options=options)
+                    )
+                writers[number].write_batch(rows.slice(start, end - start))
+    for path in paths:
+        with pa.OSFile(str(path)) as file:
+            table = pa.ipc.open_stream(file).read_all()
+        path.unlink()
+        yield _sorted(table)
+
+
+def _by_bucket(
+    parts: Sequence[Path], block: int, place: npt.NDArray[np.int32], bucket_rows: int, buckets: int
+) -> Iterator[tuple[pa.RecordBatch, list[int]]]:
+    """The rows that stay, with their place, bucket by bucket, and where each bucket ends."""
     position = 0
     for batch in batches(parts, block, CANDIDATE.names):
         here = place[position : position + batch.num_rows]
         position += batch.num_rows
-        stays = here >= 0
-        if stays.any():
-            table = pa.Table.from_batches([batch]).filter(pa.array(stays))
-            yield table.append_column(_PLACE, pa.array(here[stays]))
+        stays = np.flatnonzero(here >= 0)
+        bucket = here[stays] // bucket_rows
+        by_bucket = np.argsort(bucket, kind="stable")
+        ends = np.searchsorted(bucket[by_bucket], np.arange(buckets + 1))
+        chosen = stays[by_bucket]
+        rows = batch.take(pa.array(chosen)).append_column(_PLACE, pa.array(here[chosen]))
+        yield rows, ends.tolist()
 
 
-def _by_bucket(
-    tables: Iterator[pa.Table],
-    bucket_rows: int,
-    total: int,
-    scratch: Path,
-    name: str,
-    write_bucket: Callable[[pa.Table, int], None],
-) -> None:
-    buckets = -(-total // bucket_rows)
-    with tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=".spill", dir=scratch) as folder:
-        paths = [Path(folder) / f"{number:05d}.arrow" for number in range(buckets)]
-        schema = pa.schema([*CANDIDATE, _PLACE])
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with ExitStack() as stack:
-            writers = [
-                stack.enter_context(pa.ipc.new_file(str(path), schema, options=options))
-                for path in paths
-            ]
-            for table in tables:
-                bucket = table.column("place").to_numpy() // bucket_rows
-                by_bucket = np.argsort(bucket, kind="stable")
-                ends = np.searchsorted(bucket[by_bucket], np.arange(buckets + 1))
-                table = table.take(pa.array(by_bucket)).cast(schema)
-                for number, (start, end) in enumerate(pairwise(ends)):
-                    if end > start:
-                        writers[number].write_table(table.slice(start, end - start))
-        for number, path in enumerate(paths):
-            with pa.OSFile(str(path)) as file:
-                write_bucket(pa.ipc.open_file(file).read_all(), number)
-            path.unlink()
+def _sorted(rows: pa.Table) -> pa.Table:
+    by_place = np.argsort(rows.column("place").to_numpy())
+    return rows.drop_columns("place").take(pa.array(by_place))
 
 
 def remove_spills(scratch: Path, name: str) -> None:
     """Remove what a killed attempt at the same output left behind."""
     for folder in scratch.glob(f".*{glob_escape(name)}*.spill"):
-        shutil.rmtree(folder, ignore_errors=True)
+        if is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,6 +20,7 @@ import pytest
 
 from laion_hpc import ledger
 from laion_hpc.cli import main
+from laion_hpc.extract.records import Damage, Record, read_records
 from laion_hpc.hosts import block_of
 from laion_hpc.schemas import CANDIDATE
 from tests.extract.wats import image, page, payload, record, some_pages, write_wat
@@ -117,12 +121,12 @@ def test_two_mpi_ranks_make_the_same_bytes(
     assert contents(tmp_path / "12.3.parquet") == contents(reference)
 
 
-def test_killed_and_resumed_makes_the_same_bytes(tmp_path: Path) -> None:
+def test_killed_three_times_and_resumed_makes_the_same_bytes(tmp_path: Path) -> None:
     wats = [write_wat(tmp_path / f"w-{n}.warc.wat.gz", some_pages(20, seed=n)) for n in range(24)]
     whole, output = tmp_path / "whole" / "s.parquet", tmp_path / "s.parquet"
     assert extract(wats, whole) == 0
     parts, finished = tmp_path / "s.parts", 0
-    for _ in range(2):
+    for _ in range(3):
         run = subprocess.Popen(command(wats, output), stderr=subprocess.DEVNULL)
         while run.poll() is None:
             if len(list(parts.glob("*.ledger.json"))) > finished:
@@ -221,6 +225,84 @@ def test_damage_is_counted_with_its_place(tmp_path: Path, wats: list[Path]) -> N
     assert counts["pages"] == 3
 
 
+def test_columns_of_page_and_image(tmp_path: Path) -> None:
+    license_ = "https://creativecommons.org/licenses/by/4.0/"
+    head = {"Metas": [{"name": "HTML@/lang", "content": "de-AT"}], "Base": "//cdn.org/d/"}
+    links = [
+        image("x.jpg", "a red boat", title=" the\tboat "),
+        image("größe.jpg", "ein rotes Boot", title="ÄÖ"),
+        {"path": "A@/href", "url": license_, "rel": "license"},
+        image("/y.jpg", "a blue boat"),
+    ]
+    pages = [page("http://e.org/p", links, head=head), page("http://e.org/q", links[:1])]
+    wat = write_wat(tmp_path / "w.warc.wat.gz", pages)
+    assert extract([wat], tmp_path / "s.parquet") == 0
+    rows = pq.read_table(tmp_path / "s.parquet").to_pylist()
+    found = {
+        (row["page_url"], row["url"]): (
+            row["title"], row["page_language"], row["license"], row["link_position"]
+        )
+        for row in rows
+    }  # fmt: skip
+    assert found == {
+        ("http://e.org/p", "http://cdn.org/d/x.jpg"): ("the boat", "de-AT", license_, 0),
+        ("http://e.org/p", "http://cdn.org/d/gr%C3%B6%C3%9Fe.jpg"): ("ÄÖ", "de-AT", license_, 1),
+        ("http://e.org/p", "http://cdn.org/y.jpg"): ("", "de-AT", license_, 2),
+        ("http://e.org/q", "http://e.org/x.jpg"): ("the boat", "", "?", 0),
+    }
+
+
+def test_broken_links_in_a_record_cost_the_record(tmp_path: Path) -> None:
+    good = payload(page(links=[image("x.jpg", "a red boat")]))
+    broken = payload(page(links=[image("y.jpg", "a BROKEN boat")])).replace(b"BROKEN", b"\\x")
+    wat = tmp_path / "w.warc.wat.gz"
+    wat.write_bytes(record(good) + record(broken) + record(good))
+    assert extract([wat], tmp_path / "s.parquet") == 0
+    counts = ledger.read(tmp_path / "s.ledger.json").counts
+    assert (counts["records_read"], counts["records_damaged"], counts["pages"]) == (2, 1, 2)
+    assert f"@{len(record(good))}: invalid JSON" in counts["damage"][0]
+
+
+PEAK = """
+import resource, sys
+from laion_hpc.cli import main
+code = main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+def test_a_record_of_500_megabytes_is_skipped_within_the_memory_that_is_stated(
+    tmp_path: Path,
+) -> None:
+    from isal import igzip
+
+    pieces = [record(payload(one)) for one in some_pages(2)]
+    size = 500_000_000
+    header = b"WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n" % size
+    filler = b'{"path":"IMG@/src","url":"x.jpg","alt":"a red boat"},' * 20_000
+    wat = tmp_path / "w.warc.wat.gz"
+    with wat.open("wb") as stream:
+        stream.write(pieces[0])
+        with igzip.open(stream, "wb", compresslevel=1) as huge:
+            huge.write(header)
+            for begin in range(0, size, len(filler)):
+                huge.write(filler[: size - begin])
+            huge.write(b"\r\n\r\n")
+        stream.write(pieces[1])
+    run = [*command([wat], tmp_path / "s.parquet")[3:]]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *run], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    counts = ledger.read(tmp_path / "s.ledger.json").counts
+    assert (counts["records_read"], counts["records_damaged"], counts["pages"]) == (2, 1, 2)
+    assert "record too large" in counts["damage"][0]
+    assert f"w.warc.wat.gz@{len(pieces[0])}, " in counts["damage"][0]
+    # The command's help says 1 GB; the record alone would be half of it.
+    assert int(done.stdout.split()[-1]) < 600
+
+
 def test_no_links_at_all(tmp_path: Path) -> None:
     wat = write_wat(tmp_path / "w.warc.wat.gz", [page(links=[])])
     assert extract([wat], tmp_path / "s.parquet") == 0
@@ -250,7 +332,7 @@ def test_wrong_usage_is_told(
     output = tmp_path / "s.parquet"
     cases: list[tuple[Sequence[Path | str], str]] = [
         ([wats[0], wats[0]], "2 WATs have this name"),
-        (["s3://commoncrawl/x"], "data.commoncrawl.org"),
+        (["s3://commoncrawl"], "write s3://BUCKET/KEY"),
         ([], "no WAT files"),
     ]
     for given, says in cases:
@@ -265,10 +347,10 @@ def test_wrong_usage_is_told(
 def test_a_wat_of_many_candidates_is_spilled_in_runs(
     tmp_path: Path, wats: list[Path], reference: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from laion_hpc.extract import parts
+    from laion_hpc.extract import extraction, parts
 
     monkeypatch.setattr(parts, "RUN_ROWS", 10)
-    monkeypatch.setattr(parts, "_FLUSH_ROWS", 5)
+    monkeypatch.setattr(extraction, "BATCH_BYTES", 5_000)
     assert extract(wats, tmp_path / "12.3.parquet") == 0
     assert contents(tmp_path / "12.3.parquet") == contents(reference)
 
@@ -342,3 +424,77 @@ def test_real_wats_against_an_independent_count(testdata: Path, tmp_path: Path, 
 
 def test_every_real_wat_has_been_counted(testdata: Path) -> None:
     assert sorted(path.name for path in (testdata / "wat").iterdir()) == sorted(REAL)
+
+
+def members_of_a_stretch(path: Path, begin: int, size: int = 500_000) -> list[bytes]:
+    """The gzip members of a real WAT from about there, each inflated to know where it ends."""
+    rest = path.read_bytes()[begin : begin + size]
+    members: list[bytes] = []
+    while True:
+        inflate = zlib.decompressobj(31)
+        try:
+            inflate.decompress(rest)
+        except zlib.error:  # not at the beginning of a member yet
+            rest = rest[rest.index(b"\x1f\x8b\x08", 1) :]
+            continue
+        if not inflate.eof:
+            return members
+        members.append(rest[: len(rest) - len(inflate.unused_data)])
+        rest = inflate.unused_data
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_real_wat_loses_only_what_is_damaged(
+    testdata: Path, tmp_path: Path, seed: int
+) -> None:
+    draw = random.Random(seed)
+    members = members_of_a_stretch(testdata / "wat" / REAL[3], draw.randrange(12_000_000))
+    whole = b"".join(members)
+    starts = [sum(map(len, members[:n])) for n in range(len(members) + 1)]
+    bounds = list(pairwise(starts))
+    data = bytearray(whole)
+    touched: set[int] = set()
+    for _ in range(draw.choice([1, 3, 30])):
+        place = draw.randrange(3, len(data))
+        data[place] ^= 1 << draw.randrange(8)
+        touched.add(place)
+    end = draw.randrange(len(data) // 2, len(data)) if seed % 2 else len(data)
+    wat = tmp_path / "w.warc.wat.gz"
+    wat.write_bytes(data[:end])
+    intact = [
+        (begin, stop)
+        for begin, stop in bounds
+        if stop <= end and not any(begin <= place < stop for place in touched)
+    ]
+    assert 0 < len(intact) < len(bounds)
+
+    assert extract([wat], tmp_path / "s.parquet") == 0
+    books = ledger.read(tmp_path / "s.ledger.json")
+    assert books.balanced
+    counts = books.counts
+    # What was read and what is reported cover the file, to the byte.
+    items = list(read_records(wat))
+    lost = [item for item in items if isinstance(item, Damage)]
+    read = {item.offset for item in items if isinstance(item, Record)}
+    assert {begin for begin, _ in intact} <= read
+    sizes = dict(bounds)
+    assert sum(sizes[begin] - begin for begin in read) + counts["bytes_damaged"] == end
+    assert counts["bytes_damaged"] == sum(item.size for item in lost)
+    # Inflated members whose JSON is broken would count as damaged, too; a flipped bit breaks both.
+    assert (counts["records_read"], counts["records_damaged"]) == (len(read), len(lost))
+    assert counts["records_read"] >= len(intact)
+    assert len(counts["damage"]) == min(len(lost), 100)
+    # The rows of intact records are those of the whole file.
+    if seed < 2:
+        reference = tmp_path / "whole.parquet"
+        path = tmp_path / "whole" / "w.warc.wat.gz"
+        path.parent.mkdir()
+        path.write_bytes(whole)
+        assert extract([path], reference) == 0
+        keys = ("url", "text", "record_offset", "link_position")
+        rows, all_rows = (
+            {tuple(row[key] for key in keys) for row in pq.read_table(file).to_pylist()}
+            for file in (tmp_path / "s.parquet", reference)
+        )
+        kept = {begin for begin, _ in intact}
+        assert {row for row in all_rows if row[2] in kept} <= rows

@@ -6,12 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.shuffle import decide
-from laion_hpc.shuffle.decide import mix64, mixed, without_duplicates
+from laion_hpc.shuffle.decide import mix64, mixed, sorted_by, without_duplicates
 from laion_hpc.shuffle.survey import Survey
 
 
@@ -28,6 +26,7 @@ def surveyed(rows: list[tuple[int, int, int, int, int, int]]) -> Survey:
         link=columns[5].astype(np.int32),
         blocked_host=np.zeros(len(rows), np.bool_),
         blocked_url=np.zeros(len(rows), np.bool_),
+        taken_down=np.zeros(len(rows), np.bool_),
         crawls=frozenset(),
     )
 
@@ -36,9 +35,9 @@ few = st.integers(0, 3)
 rows = st.lists(st.tuples(few, few, few, few, few, few), max_size=40)
 
 
-@given(rows, st.integers(1, 5))
+@given(rows)
 def test_one_of_each_key_stays_and_it_is_the_best(
-    rows: list[tuple[int, int, int, int, int, int]], size: int
+    rows: list[tuple[int, int, int, int, int, int]],
 ) -> None:
     by_key: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, one in enumerate(rows):
@@ -46,15 +45,18 @@ def test_one_of_each_key_stays_and_it_is_the_best(
     best = [
         min(numbers, key=lambda n: (-rows[n][2], *rows[n][3:], n)) for numbers in by_key.values()
     ]
-    found = surveyed(rows)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decide, "_PARTITION_ROWS", size)
-        assert without_duplicates(found, np.arange(len(rows))).tolist() == sorted(best)
+    assert without_duplicates(surveyed(rows), np.ones(len(rows), np.bool_)).tolist() == sorted(best)
+
+
+@given(st.lists(st.tuples(few, few, few), max_size=30))
+def test_sorting_by_three_keys_with_many_ties(rows: list[tuple[int, int, int]]) -> None:
+    columns = np.array(rows, np.uint64).reshape(-1, 3).T
+    assert [rows[n] for n in sorted_by(*columns).tolist()] == sorted(rows)
 
 
 def test_only_the_given_rows_compete() -> None:
     found = surveyed([(1, 1, 9, 0, 0, 0), (1, 1, 5, 0, 0, 0), (1, 1, 4, 0, 0, 0)])
-    assert without_duplicates(found, np.array([1, 2])).tolist() == [1]
+    assert without_duplicates(found, np.array([False, True, True])).tolist() == [1]
 
 
 def with_hosts(counts: list[int], seed: int = 0) -> Survey:
@@ -68,7 +70,7 @@ def with_hosts(counts: list[int], seed: int = 0) -> Survey:
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(0, 3))
 def test_mixing_is_a_permutation_of_evenly_spread_hosts(counts: list[int], seed: int) -> None:
     found = with_hosts(counts)
-    order = mixed(found, np.arange(len(found)), seed)
+    order = mixed(found, seed)
     assert sorted(order.tolist()) == list(range(len(found)))
     # In the first k of N places a host with n rows has n·k/N of them, up to rounding of places.
     for host, count in zip(np.unique(found.host, return_index=True)[0], counts, strict=False):
@@ -84,10 +86,9 @@ def test_the_order_depends_on_the_rows_and_the_seed_alone() -> None:
     other = replace(
         found, **{name: getattr(found, name)[turned] for name in ("low", "high", "host")}
     )
-    everything = np.arange(len(found))
-    here, there = mixed(found, everything, 7), mixed(other, everything, 7)
+    here, there = mixed(found, 7), mixed(other, 7)
     assert found.low[here].tolist() == other.low[there].tolist()
-    assert here.tolist() != mixed(found, everything, 8).tolist()
+    assert here.tolist() != mixed(found, 8).tolist()
 
 
 def chi_square(deviations: float, freedom: int) -> float:
@@ -102,7 +103,7 @@ def test_every_shard_has_its_share_of_every_host() -> None:
     counts = np.minimum((1000 / np.arange(1, 400) ** 1.1).astype(int) + 1, 1000).tolist()
     found = with_hosts(counts)
     shard_rows = len(found) // 12
-    order = mixed(found, np.arange(len(found)), 0)[: 12 * shard_rows]
+    order = mixed(found, 0)[: 12 * shard_rows]
 
     def statistic(sequence: Any) -> tuple[float, int]:
         shard = np.arange(len(sequence)) // shard_rows
@@ -126,7 +127,7 @@ def test_every_shard_has_its_share_of_every_host() -> None:
 
 def test_a_hosts_rows_are_as_far_apart_as_can_be() -> None:
     found = with_hosts([100] * 20)
-    order = mixed(found, np.arange(len(found)), 0)
+    order = mixed(found, 0)
     for host in np.unique(found.host):
         gaps = np.diff(np.flatnonzero(found.host[order] == host))
         assert gaps.min() == gaps.max() == 20

@@ -115,7 +115,7 @@ def test_a_block_dealt_out_over_buckets_is_the_same(
     assert shuffle(whole, part, config=config) == 0
     monkeypatch.setattr(write, "BUCKET_ROWS", 50)
     monkeypatch.setattr(surveying, "BATCH_ROWS", 33)
-    stale = tmp_path / ".dealt.parquet.1.part.xyz.spill"
+    stale = tmp_path / "..dealt.parquet.nobody.0.0123abcd.part.xyz.spill"
     stale.mkdir()
     assert shuffle(dealt, part, config=config) == 0
     assert dealt.read_bytes() == whole.read_bytes()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laion_hpc.errors import InputError
-from laion_hpc.hosts import host_of
-from laion_hpc.shuffle.survey import hosts_of, is_blocked, survey
+from laion_hpc.hosts import host_of, is_blocked
+from laion_hpc.shuffle.survey import hosts_of, survey
 from laion_hpc.urls import Base
 from tests.shuffle.rows import row, write_part
 

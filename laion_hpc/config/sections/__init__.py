@@ -10,7 +10,13 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from laion_hpc.config.sections.base import RUNTIME, DatasetConfig, ModelConfig, Section
-from laion_hpc.config.sections.clip import EmbedConfig, FilterConfig, TagConfig, ThresholdsConfig
+from laion_hpc.config.sections.clip import (
+    DuplicatesConfig,
+    EmbedConfig,
+    FilterConfig,
+    TagConfig,
+    ThresholdsConfig,
+)
 from laion_hpc.config.sections.data import DownloadConfig, ExtractConfig, ShuffleConfig
 from laion_hpc.config.sections.product import (
     IndexConfig,
@@ -23,6 +29,7 @@ __all__ = [
     "Config",
     "DatasetConfig",
     "DownloadConfig",
+    "DuplicatesConfig",
     "EmbedConfig",
     "ExtractConfig",
     "FilterConfig",
@@ -61,6 +68,12 @@ class Config(Section):
     )
     crawl_folder: str = Field(
         "config/crawls", description="Where `laion-hpc crawl` puts lock files."
+    )
+    takedown_list: str = Field(
+        "config/takedowns.txt",
+        description="What `laion-hpc takedown` has taken down: hashes only. Keep it as long as the "
+        "dataset; where there is no such file, nothing is.",
+        json_schema_extra=RUNTIME,
     )
     results: str = Field("results", description="Folder of all outputs: results/CRAWL/STAGE/…")
     dataset: DatasetConfig = Field(DatasetConfig(), description="Sizes that several stages share.")

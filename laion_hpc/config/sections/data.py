@@ -27,6 +27,11 @@ class ExtractConfig(Section):
         ("svg", "svgz", "ico", "cur", "gif"),
         description="Extensions of URL paths that are not photographs.",
     )
+    blocked_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts whose links are dropped, subdomains included. shuffle.blocked_hosts "
+        "can grow later without extracting again.",
+    )
     language_min_bytes: int = Field(5, ge=1, description="CLD3's lower limit (LAION: 5).")
     language_max_bytes: int = Field(2_000, ge=1, description="CLD3's upper limit (LAION: 2000).")
     language_min_probability: Fraction = Field(
@@ -128,6 +133,14 @@ class DownloadConfig(Section):
         "",
         description="File of MD5 or SHA-256 hashes, one hex digest a line: images whose "
         "downloaded bytes have one are dropped before anything of them is written.",
+    )
+    perceptual_blocklist: str = Field(
+        "",
+        description="File of PDQ hashes, 64 hex digits a line: pictures near one are dropped as "
+        "well, scaled or re-encoded though they be. Needs laion-hpc[perceptual].",
+    )
+    perceptual_distance: int = Field(
+        31, ge=0, le=128, description="How many of a PDQ hash's 256 bits may differ."
     )
     allow_networks: tuple[str, ...] = Field(
         (), description="Non-public networks that may be connected to, such as 127.0.0.0/8."

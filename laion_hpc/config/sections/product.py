@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from ipaddress import ip_network
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from laion_hpc.config.sections.base import (
     RUNTIME,
@@ -21,6 +24,12 @@ class IndexConfig(Section):
     max_bytes: int = Field(
         800_000_000_000, ge=1, description="Size budget for the automatic key (LAION-5B: 800 GB)."
     )
+    text: bool = Field(
+        False, description="Also make an index of the texts, in index/text, to search captions."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where k-means runs when it is trained.", json_schema_extra=RUNTIME
+    )
     train_vectors: int = Field(
         0, ge=0, description="Training sample over all blocks; 0: 64 per cell of the key."
     )
@@ -35,6 +44,9 @@ class SubsetConfig(Section):
 
     name: str = Field(..., pattern=r"^[a-z0-9][a-z0-9-]*$", description="Folder of the subset.")
     where: str = Field(..., description="SQL predicate on the joined release columns.")
+    images: bool = Field(
+        False, description="Cut its images and embeddings into shards of their own, too."
+    )
 
 
 class ReleaseConfig(Section):
@@ -51,14 +63,24 @@ class ReleaseConfig(Section):
     subsets: tuple[SubsetConfig, ...] = Field(
         (
             SubsetConfig(name="high-resolution", where="WIDTH >= 1024 AND HEIGHT >= 1024"),
+            # LAION-Aesthetics V1 and V2: their lowest score, watermark and unsafe limits.
             SubsetConfig(
-                name="aesthetic",
-                where="pwatermark < 0.8 AND punsafe < 0.5 AND aesthetic > 5",
+                name="aesthetic-v1",
+                where="pwatermark < 0.8 AND punsafe < 0.5 AND aesthetic > 7",
+            ),
+            SubsetConfig(
+                name="aesthetic-v2",
+                where="pwatermark < 0.8 AND punsafe < 0.5 AND aesthetic >= 4.5",
             ),
             SubsetConfig(name="laion-400m", where="LANGUAGE = 'en' AND similarity >= 0.3"),
             SubsetConfig(name="research-safe", where="punsafe <= 0.45"),
         ),
-        description="Parquet subsets of the joined release.",
+        description="Subsets of the joined release: parquet, and with `images: true` shards too.",
+    )
+    laion400m_layout: bool = Field(
+        False,
+        description="Also write images and embeddings as LAION-400M has them, for TensorFlow "
+        "Datasets' own builders.",
     )
     rows_per_part: int = Field(10_000_000, ge=1, description="Most rows in one parquet part.")
 
@@ -94,3 +116,28 @@ class SearchConfig(Section):
     image_urls: bool = Field(
         True, description="Let people search by the URL of an image, which the service fetches."
     )
+    max_export: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most rows that the page exports; `laion-hpc subset` has no such limit.",
+        json_schema_extra=RUNTIME,
+    )
+    rate_limit: int = Field(
+        600,
+        ge=0,
+        description="Requests a minute that one client may make, as many at once; 0: any number.",
+        json_schema_extra=RUNTIME,
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Networks of proxies whose X-Forwarded-For names the client.",
+        json_schema_extra=RUNTIME,
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)
+        return networks
