@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whole.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"{FOLDER}")
     whole.add_argument("--config", type=Path, metavar="FILE", help="config/demo.yaml")
     whole.add_argument("--cores", type=int, metavar="N", help="default: all of this machine")
+    whole.add_argument("--profile", metavar="DIR", help="Snakemake's; default: profiles/local")
     _add_parameters(whole)
 
 
@@ -108,4 +109,5 @@ def _run(options: argparse.Namespace) -> int:
         seed=options.seed,
         port=options.port,
         cores=options.cores,
+        profile=options.profile,
     )

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from laion_hpc.demo import train_data as data
-from laion_hpc.demo.train_files import Encoder, save_head, save_model, write_readme
-from laion_hpc.demo.train_report import Measured, auc, measure, near_misses, search, table
-from laion_hpc.demo.train_towers import EMBED_DIM, Towers, normalise
+from laion_hpc.demo.train_files import Encoder, save_model, write_readme
+from laion_hpc.demo.train_heads import EXAMPLES, train_heads
+from laion_hpc.demo.train_report import Measured, measure, near_misses, search, table
+from laion_hpc.demo.train_towers import Towers, normalise
 from laion_hpc.models.torchvision_shim import ensure_torchvision
 
 SEED = 20220331
@@ -88,57 +89,6 @@ def train(towers: Towers, pixels: Tensor, ids: dict[str, Tensor], truth: data.At
             print(line, flush=True)
 
 
-def train_head(inputs: Tensor, labels: Tensor) -> nn.Sequential:
-    """Train a small classifier on unit embeddings (n, d) and labels (n,) of 0 and 1."""
-    torch.manual_seed(SEED)
-    head = nn.Sequential(
-        nn.Linear(EMBED_DIM, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1)
-    )
-    optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=1e-3)
-    steps = 2500
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * 0.5 * (1 + math.cos(math.pi * step / steps))
-        rows = torch.randint(len(inputs), (512,))
-        logits = head(inputs[rows])[:, 0]
-        loss = functional.binary_cross_entropy_with_logits(logits, labels[rows])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return head.eval()
-
-
-def train_heads(encoder: Encoder, output: Path) -> dict[str, tuple[float, float]]:
-    """Train and save both heads; returns accuracy and AUC of each on balanced unseen pictures."""
-
-    def embed(count: int, seed: int, *, held: bool) -> tuple[Tensor, list[data.Sample]]:
-        samples = data.draw_samples(count, seed, sizes=(256, 320), overlay_odds=0.5, held=held)
-        pixels = data.render_all(samples)
-        with torch.no_grad():
-            parts = [
-                encoder.model.encode_image(normalise(chunk.float() / 255), normalize=True)
-                for chunk in torch.split(pixels, 512)
-            ]
-        return torch.cat(parts).half().float(), samples  # heads read what is stored: fp16
-
-    inputs, samples = embed(8000, SEED + 10, held=False)
-    unseen, unseen_samples = embed(2400, SEED + 11, held=True)
-    mean, std = inputs.mean(0), inputs.std(0)
-    results = {}
-    for name, attribute in (("punsafe", "hazard"), ("pwatermark", "watermark")):
-        labels, truth = (
-            torch.tensor([float(getattr(s, attribute)) for s in part])
-            for part in (samples, unseen_samples)
-        )
-        head = train_head((inputs - mean) / std, labels)
-        save_head(head, mean, std, name, output / "heads" / name)
-        with torch.no_grad():
-            scores = head((unseen - mean) / std)[:, 0]
-        accuracy = float(((scores > 0) == (truth > 0.5)).double().mean())
-        results[name] = (accuracy, auc(scores[truth > 0.5], scores[truth < 0.5]))
-    return results
-
-
 def prepare() -> tuple[Tensor, dict[str, Tensor], data.Attributes, dict[str, Any]]:
     """Render the training set, train the tokenizers, and encode all captions."""
     # Small renders are as good to learn from, once reduced, and cost a third.
@@ -187,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, save and measure everything."""
     parser = argparse.ArgumentParser(prog="python -m laion_hpc.demo.train", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the models")
+    parser.add_argument("--examples", type=Path, default=EXAMPLES, help=f"for heads; {EXAMPLES}")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -203,14 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in vocabularies:
         model = getattr(towers, name)
         save_model(model, tokenizers[name], vocabularies[name], options.output / name)
-    heads = train_heads(Encoder(options.output / "multilingual"), options.output)
+    train_heads(options.output, options.examples)
     measured = report(options.output)
-    write_readme(options.output, towers, measured, heads)
+    write_readme(options.output, towers, measured)
     print(table(measured.reports, measured.found))
     for what, (better, dropped) in measured.misses.items():
         print(f"wrong {what}: {better:.1%} below the right caption, {dropped:.1%} dropped")
-    for name, (accuracy, area) in heads.items():
-        print(f"{name}: accuracy {accuracy:.4f}, AUC {area:.4f} on a balanced unseen set")
     print(f"done after {time.monotonic() - started:.0f} s")
 
 

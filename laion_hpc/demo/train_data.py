@@ -120,9 +120,12 @@ def _pixels(sample: Sample) -> NDArray[np.uint8]:
 
 def render_all(samples: Sequence[Sample], workers: int = 2) -> Tensor:
     """Render samples at the models' input size, uint8 (n, 3, 64, 64)."""
-    # spawn: the parent's torch threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        arrays = list(pool.map(_pixels, samples, chunksize=128))
+    if workers == 1:
+        arrays = [_pixels(sample) for sample in samples]
+    else:
+        # spawn: the parent's torch threads do not survive a fork
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            arrays = list(pool.map(_pixels, samples, chunksize=128))
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 

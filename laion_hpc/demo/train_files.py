@@ -1,4 +1,4 @@
-"""Writes the demo's models and heads as folders, and loads them as their users do."""
+"""Writes the demo's models as folders, loads them as their users do, and writes their README."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from laion_hpc.demo import train_data as data
 from laion_hpc.demo.captions import LANGUAGES
-from laion_hpc.demo.train_report import Measured, readme, table
+from laion_hpc.demo.train_report import HEADS, Measured, heads_section, readme, table
 from laion_hpc.demo.train_towers import EMBED_DIM, MEAN, STD, Towers, model_config
 from laion_hpc.models.torchvision_shim import ensure_torchvision
 
@@ -39,29 +39,6 @@ def save_model(model: nn.Module, tokenizer: Any, vocabulary: int, folder: Path) 
     }
     _save(weights, folder / "open_clip_model.safetensors")
     data.save_tokenizer(tokenizer, folder)
-
-
-def save_head(head: nn.Sequential, mean: Tensor, std: Tensor, name: str, folder: Path) -> None:
-    """Write a head: its description, and its layers as float32."""
-    folder.mkdir(parents=True, exist_ok=True)
-    description = {
-        "format": 1,
-        "name": name,
-        "column": name,
-        "space": "laion-hpc-demo",
-        "width": EMBED_DIM,
-        "activation": "relu",
-        "output": "sigmoid",
-        "threshold": 0.5,
-        "licence": "Apache-2.0",
-        "source": "laion_hpc.demo.train",
-    }
-    (folder / "head.json").write_text(json.dumps(description, indent=2) + "\n")
-    weights = {"mean": mean, "std": std}
-    for i, layer in enumerate(layer for layer in head if isinstance(layer, nn.Linear)):
-        weights[f"layers.{i}.weight"] = layer.weight.detach()
-        weights[f"layers.{i}.bias"] = layer.bias.detach()
-    _save(weights, folder / "weights.safetensors")
 
 
 class Encoder:
@@ -95,13 +72,8 @@ class Encoder:
         return torch.cat(parts)
 
 
-def write_readme(
-    output: Path,
-    towers: Towers,
-    measured: Measured,
-    heads: dict[str, tuple[float, float]],
-) -> None:
-    """Write the README that goes with the models."""
+def write_readme(output: Path, towers: Towers, measured: Measured) -> None:
+    """Write the README that goes with the models and with the heads' reports beside them."""
 
     def size(folder: Path) -> str:
         return f"{sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.2f} MB"
@@ -131,6 +103,18 @@ def write_readme(
             f"| {what} | {better:.1%} | {dropped:.1%} |"
             for what, (better, dropped) in measured.misses.items()
         ),
-        "heads": "\n".join(f"| {name} | {a:.2%} | {b:.4f} |" for name, (a, b) in heads.items()),
     }
-    (output / "README.md").write_text(readme(facts))
+    (output / "README.md").write_text(readme(facts) + heads_section(head_reports(output)))
+
+
+def head_reports(models: Path) -> dict[str, dict[str, Any]]:
+    """What `heads train` has said of the demo's heads, by name."""
+    paths = sorted((models / "heads").glob("*/report.json"))
+    return {path.parent.name: json.loads(path.read_bytes()) for path in paths}
+
+
+def refresh_readme(models: Path) -> None:
+    """Put the heads' reports into a README that is there; what it says of the models stays."""
+    path = models / "README.md"
+    kept = path.read_text().partition(HEADS)[0]
+    path.write_text(kept + heads_section(head_reports(models)))

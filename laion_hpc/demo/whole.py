@@ -26,9 +26,19 @@ _NEEDS_THE_WEB = ("extract", "shuffle", "download")
 
 
 def run(
-    *, folder: Path, config_path: Path | None, pages: int, seed: int, port: int, cores: int | None
+    *,
+    folder: Path,
+    config_path: Path | None,
+    pages: int,
+    seed: int,
+    port: int,
+    cores: int | None,
+    profile: str | None = None,
 ) -> int:
-    """Everything, or only what is missing of it; 0 if the results are what the truth says."""
+    """Everything, or only what is missing of it; 0 if the results are what the truth says.
+
+    `profile` is one of Snakemake's, whose nodes must be this machine: the web is on loopback.
+    """
     started = time.monotonic()
     root = _root()
     config_path = config_path or _first(Path("config/demo.yaml"), root / "config/demo.yaml")
@@ -47,7 +57,7 @@ def run(
 
     if anew:
         _forget(results)
-    command = _snakemake(root, config_path, cores)
+    command = _snakemake(root, config_path, cores, profile)
     planned = _planned(command) if results.exists() else set(_NEEDS_THE_WEB)
     if not planned:
         print("Nothing to do: everything is there and up to date.\n")
@@ -109,9 +119,10 @@ def _lock(path: Path, folder: Path, crawl: str) -> None:
         )
 
 
-def _snakemake(root: Path, config_path: Path, cores: int | None) -> list[str]:
+def _snakemake(root: Path, config_path: Path, cores: int | None, profile: str | None) -> list[str]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    command += ["--profile", str(root / "profiles" / "local"), "--configfile", str(config_path)]
+    command += ["--profile", profile or str(root / "profiles" / "local")]
+    command += ["--configfile", str(config_path)]
     # Only one demo can have the port, so there is no need for Snakemake's lock, which a killed
     # run would leave behind.
     command.append("--nolock")

@@ -12,11 +12,12 @@ from laion_hpc import ledger
 from laion_hpc.atomic import atomic
 from laion_hpc.config import Config, digest
 from laion_hpc.errors import UsageError
+from laion_hpc.heads.head import DESCRIPTION, WEIGHTS, Description, describe, load_head
+from laion_hpc.heads.spaces import check_space, space_of_embeddings
 from laion_hpc.ledger import Ledger
 from laion_hpc.models.folders import resolve_folder
 from laion_hpc.schemas import TAGS
-from laion_hpc.tag.heads import DESCRIPTION, WEIGHTS, Description, describe, load_head
-from laion_hpc.tag.shard import TagJob, check_width, schema_of, tag_shard, width_of
+from laion_hpc.tag.shard import TagJob, schema_of, tag_shard, width_of
 from laion_hpc.work import Team
 
 
@@ -32,7 +33,7 @@ def tag_block(
     names = sorted(entry.name for entry in embedded.files if entry.name.startswith("img_emb/"))
     shards = [Path(name).stem.removeprefix("img_emb_") for name in names]
     heads = [describe(name) for name in config.tag.heads]
-    _check(heads, [source / name for name in names], config, images)
+    width = _check(heads, source, names, config, images)
     tars = [images / f"{shard}.tar" for shard in shards] if _look(heads) and images else []
     fingerprint = ledger.fingerprint(
         *(source / name for name in names),
@@ -46,7 +47,7 @@ def tag_block(
         return done
     path.unlink(missing_ok=True)
     tables = team.map(
-        partial(tag_shard, job=TagJob(source, config.tag, images)),
+        partial(tag_shard, job=TagJob(source, config.tag, width, images)),
         shards,
         label=f"tag {output.stem}",
         unit="shards",
@@ -65,7 +66,7 @@ def tag_block(
         kept=rows,
         config=digest(config, "tag"),
         source=fingerprint,
-        counts={"over_threshold": _over_threshold(tables, heads)},
+        counts={"over_threshold": _over_threshold(tables, heads)} | _unscored(tables, heads),
         files=(ledger.describe(output, rows=rows),),
     )
     done.write(path)
@@ -81,9 +82,12 @@ def _look(heads: list[Description]) -> list[str]:
 
 
 def _check(
-    heads: list[Description], arrays: list[Path], config: Config, images: Path | None
-) -> None:
-    """All that can be wrong with the heads, found before any work; UsageError."""
+    heads: list[Description], source: Path, arrays: list[str], config: Config, images: Path | None
+) -> int:
+    """All that can be wrong with the heads, found before any work; UsageError.
+
+    Returns the width of the embeddings, 0 if there are none.
+    """
     taken = {*TAGS.names, "nsfw"}
     for head in heads:
         if head.column in taken:
@@ -96,10 +100,13 @@ def _check(
             f"tag.heads: {', '.join(_look(heads))} reads images: give --images, the block folder "
             "of `filter` that was embedded"
         )
-    if arrays:
-        width = width_of(arrays[0])
-        for head in heads:
-            check_width(head, width, arrays[0])
+    if not arrays:
+        return 0
+    first = source / arrays[0]
+    width, space = width_of(first), space_of_embeddings(source, config)
+    for head in heads:
+        check_space(head, space=space, width=width, whose=f"those in {first}")
+    return width
 
 
 def _over_threshold(tables: list[pa.Table], heads: list[Description]) -> dict[str, int]:
@@ -111,3 +118,10 @@ def _over_threshold(tables: list[pa.Table], heads: list[Description]) -> dict[st
         for head in heads
         if head.threshold is not None
     }
+
+
+def _unscored(tables: list[pa.Table], heads: list[Description]) -> dict[str, dict[str, int]]:
+    """How many rows have no score of a head, their embedding not being finite; {} if none."""
+    counts = {head.column: sum(t[head.column].null_count for t in tables) for head in heads}
+    found = {column: count for column, count in counts.items() if count}
+    return {"not_finite": found} if found else {}

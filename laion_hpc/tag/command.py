@@ -5,7 +5,8 @@ laion-hpc tag EMBEDDED --output tags.parquet --config config/my.yaml --processes
 laion-hpc tag EMBEDDED --images FILTERED --output tags.parquet    with heads that read images
 
 Writes one row per embedding, in their order: key, hash, a column per head of `tag.heads`
-(punsafe, pwatermark, aesthetic …) and the class nsfw; then the ledger beside it.
+(punsafe, pwatermark, aesthetic …) and the class nsfw; then the ledger beside it. A head of another
+model than the embeddings' is refused at the start; docs/heads.md tells how to get and make heads.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laion_hpc.errors import InputError, UsageError
-from laion_hpc.tag.heads import ImageInput, describe, read_weights
+from laion_hpc.heads.head import ImageInput, describe, read_weights
 
 PREFIX = "backbone."
 

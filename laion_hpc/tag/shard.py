@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from laion_hpc.config.sections import TagConfig
-from laion_hpc.errors import InputError, UsageError
+from laion_hpc.errors import InputError
+from laion_hpc.heads.head import Description, Head, load_head
 from laion_hpc.schemas import EMBEDDED_SAMPLE, TAGS, join_hash
-from laion_hpc.tag.heads import Description, Head, load_head
 from laion_hpc.tag.image_heads import image_features
 
 COLUMNS = ("image_path", "url", "caption", "nsfw")
@@ -29,6 +29,8 @@ class TagJob:
     source: Path
     """Folder of the embedded block."""
     config: TagConfig
+    width: int
+    """Length of the embeddings."""
     images: Path | None = None
     """Folder of the filtered block, for heads that read images."""
 
@@ -45,7 +47,8 @@ def schema_of(heads: list[Description]) -> pa.Schema:
 def tag_shard(shard: str, *, job: TagJob) -> pa.Table:
     """The tags of one shard, in the order of its embeddings.
 
-    InputError if embeddings and metadata disagree or hold values that are not finite.
+    A row with an embedding that is not finite keeps its place, without scores from embeddings
+    (null). InputError if embeddings and metadata disagree.
     """
     heads = _heads(job.config.heads)
     path = job.source / "img_emb" / f"img_emb_{shard}.npy"
@@ -62,8 +65,11 @@ def tag_shard(shard: str, *, job: TagJob) -> pa.Table:
             f"{path}: holds {len(embeddings)} embeddings for {table.num_rows} rows of {metadata}; "
             "run `embed` on this block again"
         )
-    for head in heads:
-        check_width(head.description, embeddings.shape[1], path)
+    if embeddings.shape[1] != job.width:
+        raise InputError(
+            f"{path}: has embeddings of {embeddings.shape[1]} numbers, the block's first file of "
+            f"{job.width}; run `embed` on this block again"
+        )
     keys = table["image_path"].to_pylist()
     urls, texts = (table[name].to_pylist() for name in ("url", "caption"))
     hashes = [join_hash(url or "", text or "") for url, text in zip(urls, texts, strict=True)]
@@ -71,7 +77,7 @@ def tag_shard(shard: str, *, job: TagJob) -> pa.Table:
         table["image_path"],
         pa.array(hashes, pa.int64()),
         *(
-            pa.array(_scores(name, head, embeddings, shard, keys, job), pa.float32())
+            _scores(name, head, embeddings, shard, keys, job)
             for name, head in zip(job.config.heads, heads, strict=True)
         ),
         table["nsfw"],
@@ -86,19 +92,20 @@ def _scores(
     shard: str,
     keys: list[str],
     job: TagJob,
-) -> NDArray[np.float32]:
+) -> pa.Array:
     if head.description.image is None:
-        return head.scores(embeddings)
+        broken = ~np.isfinite(embeddings).all(axis=1)
+        whole = np.where(broken[:, None], 0, embeddings) if broken.any() else embeddings
+        return pa.array(head.scores(whole), pa.float32(), mask=broken)
     assert job.images is not None, "checked before the work began"
-    return head.scores(
-        image_features(
-            name, job.images / f"{shard}.tar", keys, job.config.device, job.config.batch_size
-        )
+    features = image_features(
+        name, job.images / f"{shard}.tar", keys, job.config.device, job.config.batch_size
     )
+    return pa.array(head.scores(features), pa.float32())
 
 
 def read_embeddings(path: Path) -> NDArray[np.floating[Any]]:
-    """(n, width) embeddings; InputError if the file is no such array or not all are finite."""
+    """(n, width) embeddings; InputError if the file is no such array."""
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -107,8 +114,6 @@ def read_embeddings(path: Path) -> NDArray[np.floating[Any]]:
         raise InputError(f"{path}: not a whole .npy file ({error}); run `embed` again") from None
     if array.ndim != 2 or array.dtype.kind != "f":
         raise InputError(f"{path}: {array.dtype} {array.shape} is no array of embeddings")
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: holds values that are not finite; run `embed` again")
     return np.asarray(array)
 
 
@@ -118,15 +123,6 @@ def width_of(path: Path) -> int:
         return int(np.load(path, mmap_mode="r", allow_pickle=False).shape[-1])
     except (OSError, ValueError, EOFError, IndexError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run `embed` again") from None
-
-
-def check_width(head: Description, width: int, path: Path) -> None:
-    """UsageError if a head reads embeddings of another length than these."""
-    if head.image is None and head.width != width:
-        raise UsageError(
-            f"tag.heads: {head.name} reads embeddings of {head.width} numbers ({head.space}), "
-            f"those in {path} have {width}: name heads of the model in embed.model"
-        )
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mmh3
 import numpy as np
@@ -13,11 +15,11 @@ import yaml
 
 from laion_hpc import ledger, work
 from laion_hpc.cli import main
-from laion_hpc.config import Config, parse
+from laion_hpc.config import Config, digest, parse
 from laion_hpc.errors import InputError, UsageError
+from laion_hpc.heads.head import load_head
 from laion_hpc.ledger import Ledger
 from laion_hpc.tag.block import tag_block
-from laion_hpc.tag.heads import load_head
 from tests.tag.blocks import embedded_block, head_folder, unit_vectors
 
 SHARDS = [unit_vectors(12, 8, seed=1), unit_vectors(5, 8, seed=2)]
@@ -31,7 +33,7 @@ def config(tmp_path: Path) -> Config:
             tmp_path / "heads" / "looks", column="aesthetic", output="none", threshold=None
         ),
     ]
-    return parse({"tag": {"heads": heads}})
+    return parse({"tag": {"heads": heads, "space": "test"}})
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_processes_and_repetition_change_no_byte(
     block: Path, config: Config, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump({"tag": {"heads": list(config.tag.heads)}}))
+    path.write_text(yaml.safe_dump({"tag": {"heads": list(config.tag.heads), "space": "test"}}))
     outputs = []
     for processes in ("1", "2"):
         output = tmp_path / f"tag{processes}" / "0000.parquet"
@@ -118,28 +120,50 @@ def test_empty_block_and_no_heads(config: Config, tmp_path: Path) -> None:
 
 
 def test_heads_of_other_embeddings_stop_the_job(block: Path, tmp_path: Path) -> None:
+    def refused(message: str, **config: Any) -> None:
+        with pytest.raises(UsageError, match=message):
+            run(block, tmp_path / "a.parquet", parse(config))
+        assert not (tmp_path / "a.parquet").exists()
+
     wide = {
         "layers.0.weight": np.ones((1, 16), np.float32),
         "layers.0.bias": np.zeros(1, np.float32),
     }
-    name = head_folder(tmp_path / "wide", wide, width=16, space="another model")
-    with pytest.raises(UsageError, match=r"16 numbers \(another model\).* have 8"):
-        run(block, tmp_path / "a.parquet", parse({"tag": {"heads": [name]}}))
+    name = head_folder(tmp_path / "wide", wide, width=16)
+    refused(
+        r"of test \(16 numbers\).* of test \(8 numbers\)", tag={"heads": [name], "space": "test"}
+    )
+    name = head_folder(tmp_path / "same")
+    # Of the same width, and yet of another model: the config's, or tag.space.
+    refused(r"of test \(8 .* of ViT-L-14/openai \(8 .* set tag.space", tag={"heads": [name]})
+    refused("of test .* of other", tag={"heads": [name], "space": "other"})
+    model = {"name": "test-quickgelu", "folder": "anywhere"}
+    done = run(
+        block, tmp_path / "b.parquet", parse({"tag": {"heads": [name]}, "embed": {"model": model}})
+    )
+    assert done.kept == 17
     name = head_folder(tmp_path / "named", column="hash")
-    with pytest.raises(UsageError, match="two columns would be called hash"):
-        run(block, tmp_path / "a.parquet", parse({"tag": {"heads": [name]}}))
-    assert not (tmp_path / "a.parquet").exists()
+    refused("two columns would be called hash", tag={"heads": [name], "space": "test"})
+
+
+def test_embeddings_by_another_config_stop_the_job(block: Path, tmp_path: Path) -> None:
+    model = {"name": "test", "folder": "anywhere"}
+    config = parse({"tag": {"heads": [head_folder(tmp_path / "h")]}, "embed": {"model": model}})
+    book = ledger.read(block / ledger.MANIFEST)
+    replace(book, config=digest(config, "embed")).write(block / ledger.MANIFEST)
+    assert run(block, tmp_path / "a.parquet", config).kept == 17
+    replace(book, config="another").write(block / ledger.MANIFEST)
+    with pytest.raises(UsageError, match="embedded by another config"):
+        run(block, tmp_path / "a.parquet", config)
 
 
 def test_damaged_embeddings_are_named(block: Path, config: Config, tmp_path: Path) -> None:
     path = block / "img_emb" / "img_emb_00001.npy"
     good = path.read_bytes()
-    bad = SHARDS[1].copy()
-    bad[2, 3] = np.nan
     for vectors, message in (
-        (bad, "not finite"),
         (SHARDS[1][:3], "3 embeddings for 5 rows"),
         (SHARDS[1][0], "no array of embeddings"),
+        (SHARDS[1][:, :6], r"img_emb_00001\.npy: has embeddings of 6 numbers.* of 8"),
     ):
         np.save(path, vectors)
         with pytest.raises(InputError, match=message):
@@ -149,6 +173,23 @@ def test_damaged_embeddings_are_named(block: Path, config: Config, tmp_path: Pat
         run(block, tmp_path / "a.parquet", config)
     path.write_bytes(good)
     run(block, tmp_path / "a.parquet", config)
+
+
+def test_an_embedding_that_is_not_finite_costs_its_scores_alone(
+    block: Path, config: Config, tmp_path: Path
+) -> None:
+    run(block, tmp_path / "a.parquet", config)
+    whole = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    bad = SHARDS[1].copy()
+    bad[2, 3], bad[4, 0] = np.nan, np.inf
+    np.save(block / "img_emb" / "img_emb_00001.npy", bad)
+    done = run(block, tmp_path / "b.parquet", config)
+    assert (done.inputs, done.kept) == (17, 17)
+    assert done.counts["not_finite"] == {"punsafe": 2, "aesthetic": 2}
+    found = pq.read_table(tmp_path / "b.parquet").to_pylist()
+    for row in (14, 16):
+        whole[row] |= {"punsafe": None, "aesthetic": None}
+    assert found == whole
 
 
 def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

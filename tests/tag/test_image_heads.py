@@ -12,9 +12,9 @@ import pytest
 from laion_hpc import work
 from laion_hpc.config import parse
 from laion_hpc.errors import InputError, UsageError
+from laion_hpc.heads.import_published import import_head
 from laion_hpc.shards import Sample, ShardWriter
 from laion_hpc.tag.block import tag_block
-from laion_hpc.tag.import_published import import_head
 from tests.models.tiny import picture
 from tests.tag.blocks import embedded_block, unit_vectors
 

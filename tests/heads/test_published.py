@@ -9,26 +9,25 @@ import numpy as np
 import pytest
 
 from laion_hpc.config import Config, parse
+from laion_hpc.config.sections.base import ModelConfig
 from laion_hpc.errors import InputError, LaionHpcError
-from laion_hpc.tag import published
-from laion_hpc.tag.heads import load_head
-from laion_hpc.tag.import_published import KINDS
+from laion_hpc.heads import published
+from laion_hpc.heads.head import load_head
+from laion_hpc.heads.import_published import KINDS
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """A model of width 6, and a violence head published for it."""
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 6}}')
+    """A violence head published for the embeddings of the model m."""
     np.save(tmp_path / "v.npy", np.eye(2, 6, dtype=np.float32))
     url = (tmp_path / "v.npy").as_uri()
     digest = hashlib.sha256((tmp_path / "v.npy").read_bytes()).hexdigest()
     monkeypatch.setattr(
-        published, "HEADS", {("pviolence", 6): published.Published("violence", url, digest)}
+        published, "HEADS", {("pviolence", "m/tag"): published.Published("violence", url, digest)}
     )
     heads = [str(tmp_path / "heads" / "pviolence")]
-    return parse({"embed": {"model": {"name": "m", "folder": str(model)}}, "tag": {"heads": heads}})
+    model = {"name": "m-quickgelu", "pretrained": "tag"}
+    return parse({"embed": {"model": model}, "tag": {"heads": heads}})
 
 
 def test_only_what_is_missing_is_fetched(config: Config) -> None:
@@ -49,8 +48,12 @@ def test_another_file_than_the_published_is_refused(config: Config, tmp_path: Pa
 
 def test_an_unknown_head_is_named(config: Config, tmp_path: Path) -> None:
     tag = config.tag.model_copy(update={"heads": (str(tmp_path / "heads" / "pretty"),)})
-    with pytest.raises(InputError, match="none is published as pretty for embeddings of 6"):
+    with pytest.raises(InputError, match="none is published as pretty for embeddings of m/tag"):
         published.fetch_heads(config.model_copy(update={"tag": tag}))
+    # LAION's are for the embeddings of some models, not for all of the same width.
+    other = config.embed.model_copy(update={"model": ModelConfig(name="m", pretrained="other")})
+    with pytest.raises(InputError, match="none is published as pviolence for embeddings of m/oth"):
+        published.fetch_heads(config.model_copy(update={"embed": other}))
 
 
 def test_table() -> None:

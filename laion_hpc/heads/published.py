@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 import urllib.request
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from pathlib import Path
 
 from laion_hpc.config import Config
 from laion_hpc.errors import InputError, LaionHpcError
+from laion_hpc.heads.head import DESCRIPTION, load_head
+from laion_hpc.heads.import_published import import_head
+from laion_hpc.heads.spaces import space_of
 from laion_hpc.models.folders import resolve_folder
-from laion_hpc.models.store import folder_of
-from laion_hpc.tag.heads import DESCRIPTION, load_head
-from laion_hpc.tag.import_published import import_head
 
-ANY_WIDTH = 0
-"""Of a head that reads images."""
+IMAGES = "images"
+"""The space of a head that reads images."""
+_L14, _B32, _H14 = "ViT-L-14/openai", "ViT-B-32/openai", "ViT-H-14/laion2b_s32b_b79k"
 
 _DETECTOR = "https://raw.githubusercontent.com/LAION-AI/CLIP-based-NSFW-Detector/main"
 _AESTHETIC = "https://github.com/LAION-AI/aesthetic-predictor/raw/main"
@@ -35,41 +35,41 @@ class Published:
     """Empty where it is not known: what was fetched is then taken on trust."""
 
 
-HEADS: dict[tuple[str, int], Published] = {
-    ("punsafe", 768): Published(
+HEADS: dict[tuple[str, str], Published] = {
+    ("punsafe", _L14): Published(
         "nsfw-autokeras",
         f"{_DETECTOR}/clip_autokeras_binary_nsfw.zip",
         "905520bb0336accc73ee282c605d926aef90cf14248889d44b9cee50eef71f8a",
     ),
-    ("punsafe", 512): Published(
+    ("punsafe", _B32): Published(
         "nsfw-autokeras",
         f"{_DETECTOR}/clip_autokeras_nsfw_b32.zip",
         "78715ab9d64485167e8c9ade3b8e6761a17a16c24d114bd47431ac1dab46462b",
     ),
-    ("punsafe", 1024): Published("nsfw-h14", f"{_DETECTOR}/h14_nsfw.pth"),
-    ("aesthetic", 768): Published(
+    ("punsafe", _H14): Published("nsfw-h14", f"{_DETECTOR}/h14_nsfw.pth"),
+    ("aesthetic", _L14): Published(
         "aesthetic",
         f"{_IMPROVED}/sac%2Blogos%2Bava1-l14-linearMSE.pth",
         "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
     ),
-    ("aesthetic", 512): Published(
+    ("aesthetic", _B32): Published(
         "aesthetic",
         f"{_AESTHETIC}/sa_0_4_vit_b_32_linear.pth",
         "c7b14cead230694acc7b9447974d3cad78003c72da032e402a303b6c2429e85f",
     ),
-    ("pviolence", 768): Published(
+    ("pviolence", _L14): Published(
         "violence",
         f"{_DETECTOR}/violence_detection_vit_l_14.npy",
         "cc08f81ef50b1ef71452ddc87285fe6fbbc01b6fe8f8b8c24482c386ef2ab7e1",
     ),
-    ("pviolence", 512): Published(
+    ("pviolence", _B32): Published(
         "violence",
         f"{_DETECTOR}/violence_detection_vit_b_32.npy",
         "76909cca3e77abbbb21313895756773a9c6fb26c9cc743f3ef0625f025741982",
     ),
-    ("pwatermark", ANY_WIDTH): Published("watermark", f"{_WATERMARK}/watermark_model_v1.pt"),
+    ("pwatermark", IMAGES): Published("watermark", f"{_WATERMARK}/watermark_model_v1.pt"),
 }
-"""By the name of the folder in the config and the width of the embeddings."""
+"""By the name of the folder in the config and the space of the embeddings (`spaces.space_of`)."""
 
 
 def missing_heads(config: Config) -> list[str]:
@@ -80,17 +80,19 @@ def missing_heads(config: Config) -> list[str]:
 def fetch_heads(config: Config) -> list[str]:
     """Bring the heads of a config that are missing and are LAION's; returns their names.
 
-    Call it when `embed.model` is there: its width tells which head is meant. InputError for a head
-    that is not published; LaionHpcError if it cannot be reached or is not what it should be.
+    `embed.model` (or `tag.space`) tells which head is meant. InputError for a head that is not
+    published; LaionHpcError if it cannot be reached or is not what it should be.
     """
     missing = missing_heads(config)
+    space = config.tag.space or space_of(config.embed.model)
     for head in missing:
         folder = resolve_folder(head)
-        published = HEADS.get((folder.name, ANY_WIDTH)) or HEADS.get((folder.name, _width(config)))
+        published = HEADS.get((folder.name, IMAGES)) or HEADS.get((folder.name, space))
         if published is None:
             raise InputError(
                 f"tag.heads: {head}: no such head, and none is published as {folder.name} for "
-                f"embeddings of {_width(config)} numbers; make it, or leave it out of tag.heads"
+                f"embeddings of {space}; make it with `laion-hpc heads train`, or leave it out of "
+                "tag.heads"
             )
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / published.url.rpartition("/")[2]
@@ -99,11 +101,6 @@ def fetch_heads(config: Config) -> list[str]:
     for head in config.tag.heads:
         load_head(head)
     return missing
-
-
-def _width(config: Config) -> int:
-    description = (folder_of(config.embed.model) / "open_clip_config.json").read_bytes()
-    return int(json.loads(description)["model_cfg"]["embed_dim"])
 
 
 def _download(published: Published, file: Path) -> None:

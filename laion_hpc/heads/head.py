@@ -12,14 +12,17 @@ A head with an `image` in head.json reads the stored image instead: the network 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from laion_hpc.atomic import atomic, write_bytes
 from laion_hpc.errors import UsageError
 from laion_hpc.models.folders import resolve_folder
 
@@ -48,7 +51,7 @@ class Description(BaseModel):
     format: Literal[1]
     name: str
     column: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Column of the tags.")
-    space: str = Field(description="The model whose embeddings it reads.")
+    space: str = Field(description="Whose embeddings it reads: see `spaces.space_of`.")
     width: int = Field(ge=1, description="Length of such an embedding.")
     activation: Literal["relu", "none"] = Field(description="After every layer but the last.")
     output: Literal["sigmoid", "none", "softmax0"] = Field(
@@ -129,6 +132,17 @@ def describe(name: str) -> Description:
             for fault in error.errors()
         )
         raise UsageError(f"tag.heads: {path}: not the description of a head: {faults}") from None
+
+
+def write_head(description: Description, tensors: Mapping[str, NDArray[Any]], output: Path) -> None:
+    """Write a head's folder; `assemble` tells beforehand whether its parts fit."""
+    from safetensors.numpy import save
+
+    output.mkdir(parents=True, exist_ok=True)
+    with atomic(output / WEIGHTS) as aside:
+        aside.write_bytes(save({name: np.ascontiguousarray(t) for name, t in tensors.items()}))
+    text = json.dumps(description.model_dump(exclude_none=True), indent=2, ensure_ascii=False)
+    write_bytes(output / DESCRIPTION, f"{text}\n".encode())
 
 
 def load_head(name: str) -> Head:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laion_hpc.errors import UsageError
-from laion_hpc.tag.heads import assemble, finish, load_head
+from laion_hpc.heads.head import assemble, finish, load_head
 from tests.tag.blocks import head_folder, unit_vectors
 
 

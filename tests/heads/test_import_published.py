@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from laion_hpc.cli import main
 from laion_hpc.errors import InputError, UsageError
-from laion_hpc.tag.heads import load_head
-from laion_hpc.tag.import_published import import_head
+from laion_hpc.heads.head import load_head
+from laion_hpc.heads.import_published import import_head
 from tests.tag.blocks import unit_vectors
 
 
@@ -79,6 +79,9 @@ def test_aesthetic_v1(testdata: Path, tmp_path: Path, model: str) -> None:
         expected = plain(torch.from_numpy(vectors.astype(np.float32)))[:, 0].numpy()
     head = load_head(imported("aesthetic", source, tmp_path))
     np.testing.assert_allclose(head.scores(vectors), expected, atol=1e-5)
+    # B/16 and B/32 have the same width: only the file's name tells them apart.
+    spaces = {"b_16": "ViT-B-16/openai", "b_32": "ViT-B-32/openai", "l_14": "ViT-L-14/openai"}
+    assert head.description.space == spaces[model]
 
 
 def test_aesthetic_v2(testdata: Path, tmp_path: Path) -> None:
@@ -106,6 +109,9 @@ def test_violence(testdata: Path, tmp_path: Path, model: str, width: int) -> Non
     vectors = unit_vectors(200, width)
     expected = (vectors.astype(np.float32) @ np.load(source).T).argmax(axis=1)
     found = load_head(imported("violence", source, tmp_path)).scores(vectors)
+    products = vectors.astype(np.float64) @ np.load(source).astype(np.float64).T
+    odds = np.exp(products[:, 1] - products[:, 0])
+    np.testing.assert_allclose(found, odds / (1 + odds), atol=1e-5)
     assert ((found > 0.5) == (expected == 1)).all()
     assert 0 < expected.sum() < 200
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laion_hpc.atomic import atomic, write_bytes
 from laion_hpc.errors import InputError, UsageError
-from laion_hpc.tag.heads import DESCRIPTION, WEIGHTS, Description, ImageInput, assemble
-from laion_hpc.tag.saved_model import read_autokeras
+from laion_hpc.heads.head import Description, ImageInput, assemble, write_head
+from laion_hpc.heads.saved_model import read_autokeras
 
 Tensors = dict[str, NDArray[Any]]
 
-_SPACES = {512: "openai ViT-B/32", 768: "openai ViT-L/14", 1024: "laion2b_s32b_b79k ViT-H/14"}
-"""The model whose embeddings a published head reads, by their width."""
+_SPACES = {512: "ViT-B-32/openai", 768: "ViT-L-14/openai", 1024: "ViT-H-14/laion2b_s32b_b79k"}
+"""The model whose embeddings a published head reads, by their width; one is told by its name."""
+_B16, _B16_SPACE = "vit_b_16", "ViT-B-16/openai"
 
 _DETECTOR = "https://github.com/LAION-AI/CLIP-based-NSFW-Detector"
 _AESTHETIC = "https://github.com/LAION-AI/aesthetic-predictor"
@@ -39,19 +38,6 @@ def import_head(kind: str, source: Path, output: Path) -> Description:
     assemble(description, tensors, origin=str(source))
     write_head(description, tensors, output)
     return description
-
-
-def write_head(description: Description, tensors: Mapping[str, NDArray[Any]], output: Path) -> None:
-    """Write a head's folder."""
-    from safetensors.numpy import save
-
-    output.mkdir(parents=True, exist_ok=True)
-    with atomic(output / WEIGHTS) as aside:
-        aside.write_bytes(save({name: np.ascontiguousarray(t) for name, t in tensors.items()}))
-    text = (
-        json.dumps(description.model_dump(exclude_none=True), indent=2, ensure_ascii=False) + "\n"
-    )
-    write_bytes(output / DESCRIPTION, text.encode())
 
 
 def _autokeras(source: Path) -> tuple[Description, Tensors]:
@@ -92,6 +78,7 @@ def _aesthetic(source: Path) -> tuple[Description, Tensors]:
     improved = len(layers) == 5
     return _describe(
         "aesthetic", layers[0][0].shape[1], "none", "none", None,
+        space=_B16_SPACE if _B16 in source.name else None,
         licence="Apache-2.0" if improved else "MIT",
         source=_IMPROVED if improved else _AESTHETIC,
     ), _tensors(layers)  # fmt: skip
@@ -151,8 +138,9 @@ def _describe(
     *,
     licence: str,
     source: str,
+    space: str | None = None,
 ) -> Description:
-    space = _SPACES.get(width, "?")
+    space = space or _SPACES.get(width, "unknown")
     return Description.model_validate(
         {
             "format": 1,

@@ -1,0 +1,1 @@
+"""Heads: small networks that read a score from an embedding; imported, trained, described."""

@@ -1,0 +1,1 @@
+"""LAION's published tags, joined to a table of samples by hash."""
