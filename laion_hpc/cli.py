@@ -39,9 +39,12 @@ TOOLS: dict[str, Command] = {
     "crawl": Command("laion_hpc.crawl", "write the lock file of a crawl"),
     "plan": Command("laion_hpc.plan.command", "jobs, hours and bytes of a dataset, in advance"),
     "models": Command("laion_hpc.models.command", "fetch and check the models a config names"),
-    "heads": Command("laion_hpc.tag.heads_command", "import heads for `tag`, or describe one"),
+    "heads": Command("laion_hpc.heads.command", "import, train, evaluate heads for `tag`"),
+    "join": Command("laion_hpc.join.command", "add LAION's published tags to a dataset, by hash"),
+    "subset": Command("laion_hpc.search.subset_command", "export what a search of an index finds"),
     "report": Command("laion_hpc.report.command", "one HTML page on a whole run"),
     "audit": Command("laion_hpc.audit", "prove that no sample vanished"),
+    "takedown": Command("laion_hpc.takedown.command", "remove samples: URLs, hosts, hashes, keys"),
     "status": Command("laion_hpc.status", "what is done, what failed, what is left"),
     "config": Command("laion_hpc.config.command", "check a config, or print it with its defaults"),
     "demo": Command("laion_hpc.demo.command", "the whole pipeline on a synthetic web"),
@@ -76,11 +79,22 @@ def _say(message: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 failed, 2 wrong usage or config)."""
     code = _main(argv)
-    if code:
-        from laion_hpc.work import abandon
+    if "mpi4py.MPI" in sys.modules:
+        from laion_hpc import work
 
-        abandon(code)
+        if code:
+            work.abandon(code)
+        else:
+            work.tell_usage()
     return code
+
+
+def _say_where() -> None:
+    """In a job of SLURM, begin the log with its number: what else SLURM knows hangs on that."""
+    job, rank = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_PROCID", "0")
+    if job and rank == "0":
+        nodes = os.environ.get("SLURM_JOB_NODELIST", "")
+        print(f"SLURM job {job} on {nodes}".removesuffix(" on "), file=sys.stderr, flush=True)
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -104,6 +118,8 @@ def _main(argv: Sequence[str] | None) -> int:
     module.add_arguments(parser)
     options = parser.parse_args(arguments[1:])
     signal.signal(signal.SIGTERM, _terminate)
+    if name in STAGES:
+        _say_where()
     try:
         return int(module.run(options))
     except LaionHpcError as error:

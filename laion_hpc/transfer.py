@@ -1,16 +1,17 @@
-"""Fetches one file over HTTP: resumed where it stopped, its size checked, politely."""
+"""Fetches one file over HTTP or from S3: resumed where it stopped, its size checked, politely."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
-from laion_hpc import __version__
+from laion_hpc import __version__, atomic, object_store
 from laion_hpc.errors import InputError
 
 ATTEMPTS: Final = 10
@@ -19,25 +20,50 @@ ATTEMPTS: Final = 10
 LONGEST_WAIT: Final = 300.0
 """Seconds between two attempts, whatever Retry-After says."""
 
+_SUFFIX = "fetching"
 _BUSY = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
 """Answers worth another attempt. Common Crawl says 403 or 503 to those who ask too often."""
 
 
 def is_url(address: str) -> bool:
-    """Whether an address is fetched (http, https) rather than opened."""
-    return address.startswith(("https://", "http://"))
+    """Whether an address is fetched (http, https, s3) rather than opened."""
+    return address.startswith(("https://", "http://", object_store.SCHEME))
 
 
 def fetch(url: str, path: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Fetch a file to `path`, which appears only when whole.
 
-    What arrived before a failure stays beside it (`.NAME.fetching`) and is built on, by the next
-    attempt or the next process. Raises InputError, naming the URL, if it cannot be had.
+    What arrived before a failure stays beside it (`.NAME.….fetching`) and is built on, by the next
+    attempt or the next process. Two processes never build on the same one. What a process that was
+    killed (not asked to end) has fetched is built on by one on the same host only. Raises
+    InputError, naming the URL, if the file cannot be had.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = _adopt(path)
+    try:
+        if url.startswith(object_store.SCHEME):
+            object_store.fetch(url, aside, sleep, attempts=ATTEMPTS, back_off=back_off)
+        else:
+            _fetch(url, aside, sleep)
+        atomic.sync(aside)
+        aside.replace(path)
+    except BaseException:
+        atomic.release(aside, path, _SUFFIX)
+        raise
+
+
+def _adopt(path: Path) -> Path:
+    """A name of our own, with the most of what dead processes have fetched; the rest is removed."""
+    aside = atomic.beside(path, _SUFFIX)
+    for left in sorted(atomic.leftovers(path, _SUFFIX), key=_size, reverse=True):
+        with suppress(FileNotFoundError):  # another process was faster
+            left.unlink() if aside.exists() else left.replace(aside)
+    return aside
+
+
+def _fetch(url: str, aside: Path, sleep: Callable[[float], None]) -> None:
     import httpx
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.fetching")
     headers = {"User-Agent": f"laion-hpc/{__version__}", "Accept-Encoding": "identity"}
     failures = 0
     with httpx.Client(headers=headers, follow_redirects=True, timeout=60) as client:
@@ -49,7 +75,6 @@ def fetch(url: str, path: Path, *, sleep: Callable[[float], None] = time.sleep) 
             except httpx.TransportError as error:
                 trouble = f"{type(error).__name__}: {error}".rstrip(": ")
             if not trouble:
-                aside.replace(path)
                 return
             failures = 0 if _size(aside) > before else failures + 1
             if failures >= ATTEMPTS:
@@ -119,4 +144,7 @@ def _attempt(client: object, url: str, aside: Path) -> tuple[float, str]:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar, cast
 
+from laion_hpc import usage
 from laion_hpc.errors import LaionHpcError
 from laion_hpc.progress import progress, silence
 
@@ -114,6 +115,16 @@ def abandon(code: int) -> None:
 
         sys.stderr.flush()
         MPI.COMM_WORLD.Abort(code)
+
+
+def tell_usage() -> None:
+    """Under MPI, say on standard error what all ranks used; every rank must come here."""
+    if "mpi4py.MPI" in sys.modules and _mpi_size() > 1:
+        from mpi4py import MPI
+
+        measured = MPI.COMM_WORLD.gather(usage.of_this_process())
+        if measured is not None:
+            print(usage.of_ranks(measured).line(), file=sys.stderr, flush=True)
 
 
 def _mpi_team() -> Iterator[Team]:

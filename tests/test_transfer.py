@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from laion_hpc.atomic import beside
 from laion_hpc.cli import main
 from laion_hpc.crawl import read_lock
 from laion_hpc.errors import InputError
@@ -128,24 +130,74 @@ def test_cut_transfers_go_on_where_they_stopped(
     assert ranges == ["", "bytes=100000-", "bytes=100000-", "bytes=200000-"]
 
 
-def test_a_later_process_goes_on_too(server: Server, tmp_path: Path) -> None:
-    (tmp_path / ".x.fetching").write_bytes(CONTENT[:123_456])
+def left(path: Path, content: bytes, *, by: str = "nobody.0") -> Path:
+    """What `by` (HOST.PID) has fetched of a file and left; nobody: a process that gave up."""
+    file = path.with_name(f".{path.name}.{by}.0123abcd.fetching")
+    file.write_bytes(content)
+    return file
+
+
+def test_a_later_process_goes_on_too(
+    server: Server, tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laion_hpc.transfer.ATTEMPTS", 1)
+    server.answers = [cut, busy(503), whole]
+    with pytest.raises(InputError, match="HTTP 503"):
+        fetch(f"{server.url}/x", tmp_path / "x", sleep=waits.append)
+    fetch(f"{server.url}/x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert server.requests[-1] == ("/x", "bytes=100000-")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_the_most_of_what_was_left_is_built_on(server: Server, tmp_path: Path) -> None:
+    left(tmp_path / "x", CONTENT[:1_000])
+    with subprocess.Popen(["true"]) as process:
+        pass
+    here = beside(tmp_path / "x", "").name.split(".")[2]
+    left(tmp_path / "x", CONTENT[:123_456], by=f"{here}.{process.pid}")
     fetch(f"{server.url}/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert server.requests == [("/x", "bytes=123456-")]
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_another_node_may_be_fetching_is_left_alone(server: Server, tmp_path: Path) -> None:
+    other = left(tmp_path / "x", CONTENT[:10], by="elsewhere.17")
+    fetch(f"{server.url}/x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert other.read_bytes() == CONTENT[:10]
+    assert server.requests == [("/x", "")]
+
+
+def test_two_that_fetch_the_same_do_not_meet(
+    server: Server, tmp_path: Path, waits: list[float]
+) -> None:
+    inner: list[float] = []
+
+    def meanwhile(seconds: float) -> None:
+        fetch(f"{server.url}/x", tmp_path / "x", sleep=inner.append)
+        assert (tmp_path / "x").read_bytes() == CONTENT
+        waits.append(seconds)
+
+    server.answers = [cut, whole]
+    fetch(f"{server.url}/x", tmp_path / "x", sleep=meanwhile)
+    assert len(waits) == 1 and not inner
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert [asked for _, asked in server.requests] == ["", "", "bytes=100000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_all_there_but_not_renamed(server: Server, tmp_path: Path) -> None:
-    (tmp_path / ".x.fetching").write_bytes(CONTENT)
+    left(tmp_path / "x", CONTENT)
     fetch(f"{server.url}/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("left", [b"z" * 400_000])
 def test_what_is_left_of_another_file_is_thrown_away(
-    server: Server, tmp_path: Path, waits: list[float], left: bytes
+    server: Server, tmp_path: Path, waits: list[float]
 ) -> None:
-    (tmp_path / ".x.fetching").write_bytes(left)
+    left(tmp_path / "x", b"z" * 400_000)
     fetch(f"{server.url}/x", tmp_path / "x", sleep=waits.append)
     assert (tmp_path / "x").read_bytes() == CONTENT
 

@@ -13,6 +13,7 @@ import pytest
 
 from laion_hpc import work
 from laion_hpc.errors import LaionHpcError
+from laion_hpc.usage import Usage
 
 PROGRAM = """
 import sys
@@ -22,6 +23,7 @@ from tests.test_work import square
 with work.team(1) as team:
     if team.leads:
         print(team.map(square, list(range(8)), label="squares"))
+work.tell_usage()
 """
 
 
@@ -64,7 +66,7 @@ def test_a_killed_worker_is_explained() -> None:
         team.map(die_at_three, list(range(8)), label="numbers")
 
 
-def test_mpi_ranks_share_the_queue() -> None:
+def test_mpi_ranks_share_the_queue(tmp_path: Path) -> None:
     mpiexec = Path(sys.executable).with_name("mpiexec")
     out = subprocess.run(
         [mpiexec, "-n", "2", sys.executable, "-c", PROGRAM],
@@ -74,6 +76,13 @@ def test_mpi_ranks_share_the_queue() -> None:
         check=True,
     )
     assert out.stdout.strip() == str([n * n for n in range(8)])
+    (log := tmp_path / "log").write_text(out.stderr)
+    used = Usage.of_log(log)
+    assert used is not None
+    assert used.ranks == 2
+    assert used.cpu_seconds > 0
+    assert used.peak_mb >= 2 * 10  # two Pythons
+    assert used.largest_mb < used.peak_mb
 
 
 def test_workers_end_with_their_leader() -> None:

@@ -182,11 +182,13 @@ def show(plan: Plan) -> str:
 
 def _disk(plan: Plan) -> list[str]:
     """Temporary space at the peak, for both values of the key that decides on it."""
-    whole, peak, end = map(size_text, (plan.kept_bytes, plan.peak_bytes, plan.end_bytes))
+    sizes = (plan.kept_bytes, plan.peak_bytes, plan.usual_peak_bytes, plan.end_bytes)
+    whole, most, usual, end = map(size_text, sizes)
     here = ("   <- this config", "") if plan.keeps else ("", "   <- this config")
     return [
         f"disk: keep.candidate_images true: {whole} at the peak and at the end{here[0]}",
-        f"      false: {peak} at the peak, if `filter` keeps up, {end} at the end{here[1]}",
+        f"      false: at most {most} at the peak, {usual} if `filter` keeps up, "
+        f"{end} at the end{here[1]}",
     ]
 
 

@@ -43,17 +43,21 @@ JOBS = (
     Job("shuffle", "shuffle", "block", "links", 2, 60),
     Job("download", "download", "block", "candidates", 8, 1440),
     Job("filter", "filter", "block", "images", 8, 480, gpus=4),
-    Job("embed", "embed", "block", "pairs", 32, 480, gpus=4),
-    Job("tag", "tag", "block", "pairs", 4, 60, gpus=1),
-    Job("index_train", "index", "crawl", "train_vectors", 8, 480, gpus=1),
-    Job("index_add", "index", "block", "pairs", 8, 240, gpus=1),
+    Job("embed", "embed", "block", "pairs", 40, 480, gpus=4),
+    Job("tag", "tag", "block", "pairs", 4, 240, gpus=1),
+    Job("index_train", "index", "crawl", "train_vectors", 8, 1440, gpus=1),
+    Job("index_add", "index", "block", "pairs", 8, 240),
     Job("index_metadata", "index", "block", "pairs", 2, 60),
-    Job("index_merge", "index", "crawl", "pairs", 4, 480, gpus=1),
-    Job("index_evaluate", "index", "crawl", "pairs", 8, 480, gpus=1),
+    Job("index_merge", "index", "crawl", "pairs", 4, 480),
+    Job("index_evaluate", "index", "crawl", "pairs", 8, 1440),
     Job("release_block", "release", "block", "pairs", 2, 120),
     Job("release_gather", "release", "crawl", "pairs", 4, 240),
     Job("report_page", "report", "crawl", "crawls", 1, 60),
 )
+BLOCKS_AT_ONCE = 200
+"""Most blocks whose candidate images are on disk at once if they are deleted: `jobs` of
+profiles/slurm. A block that is downloaded is filtered in the place that its download leaves
+(`priority` in rules/filter.smk), so each of them has a job. Blocks that failed come on top."""
 SINGLE_CORE = frozenset({"shuffle", "index_metadata", "index_merge", "report_page"})
 """Rules whose work is done by one core, whatever they ask for."""
 
@@ -123,7 +127,9 @@ class Plan:
     kept_bytes: float
     """On disk at the end if nothing is deleted: also the peak."""
     peak_bytes: float
-    """At the peak if what is replaced is deleted at once, and filtering keeps up."""
+    """At most, if what is replaced is deleted at once: see `BLOCKS_AT_ONCE`."""
+    usual_peak_bytes: float
+    """The same, if filtering keeps up with downloading."""
     end_bytes: float
     """On disk at the end if what is replaced is deleted."""
     keeps: bool
@@ -240,10 +246,10 @@ def plan(
                 f"a job of {job.rule} takes {line.job_hours:,.1f} h, more than its first time "
                 f"limit of {job.limit_minutes / 60:g} h (rules/): raise it{more_blocks}"
             )
-    # Blocks whose candidate images lie on disk at once: those that are downloaded, and as many
-    # again that are filtered or wait for it.
     blocks = config.dataset.blocks * size.crawls
-    in_flight = min(blocks, 2 * slots(_job("download"), allocation))
+    most = min(blocks, BLOCKS_AT_ONCE)
+    # Those that are downloaded, and as many again that are filtered or wait for it.
+    usual = min(most, 2 * slots(_job("download"), allocation))
     return Plan(
         size,
         amounts,
@@ -251,7 +257,8 @@ def plan(
         key,
         lines,
         kept_bytes=disk + replaced,
-        peak_bytes=disk + replaced * in_flight / blocks,
+        peak_bytes=disk + replaced * most / blocks,
+        usual_peak_bytes=disk + replaced * usual / blocks,
         end_bytes=disk,
         keeps=config.keep.candidate_images,
         notes=tuple(notes),

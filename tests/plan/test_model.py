@@ -101,11 +101,13 @@ def test_filter_by_hand() -> None:
 
 
 def test_bytes_by_hand() -> None:
-    made = plan(CONFIG, hand_rates(), SIZE, ALLOCATION)
-    # Kept: 10 × 100,000 + 100 × 20,000; replaced: 100 × 80,000; 4 of 10 blocks in flight.
+    blocks = parse({"dataset": {"blocks": 1_000}})
+    made = plan(blocks, hand_rates(), SIZE, ALLOCATION)
+    # Kept: 10 × 100,000 + 100 × 20,000; replaced: 100 × 80,000; 200 jobs, or two rounds of two.
     assert made.end_bytes == 3_000_000
     assert made.kept_bytes == 11_000_000
-    assert made.peak_bytes == 3_000_000 + 8_000_000 * 4 / 10
+    assert made.peak_bytes == 3_000_000 + 8_000_000 * 200 / 1_000
+    assert made.usual_peak_bytes == 3_000_000 + 8_000_000 * 4 / 1_000
 
 
 def test_jobs_by_hand() -> None:
@@ -182,9 +184,29 @@ def test_threads_gpus_and_limits_are_those_of_rules_and_profile() -> None:
         assert (cores, gpus) == (job.threads, job.gpus), job.rule
 
 
+def test_the_profile_bounds_the_candidates_on_disk() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.v8+.yaml").read_text())
+    assert profile["jobs"] == model.BLOCKS_AT_ONCE
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    # No other rule goes before `filter` when a job has ended and there is room for one.
+    (filtering,) = re.findall(r"^    priority: \d+$", text, re.MULTILINE)
+    assert filtering in text.split("rule filter:\n")[1].split("\nrule ")[0]
+
+
+def test_a_whole_crawl_of_today_meets_no_time_limit() -> None:
+    size = size_of(load(), crawls=1, segments=100, wats=90_000)
+    assert size.candidates > 30e9
+    heads = ["package:demo/models/heads/punsafe", "package:demo/models/heads/pwatermark"]
+    made = plan(parse({"tag": {"heads": heads}}), load(), size, Allocation(), image_heads=1)
+    assert not [note for note in made.notes if "time limit" in note]
+
+
 def test_every_rule_of_the_workflow_is_planned() -> None:
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
     # Targets have neither output nor log; `search` serves until it is stopped.
     made = set(re.findall(r"^rule (\w+):\n(?:    .*\n|\n)*?    log:", text, re.MULTILINE))
-    assert made - {"search"} == {job.rule for job in model.JOBS}
+    # These run only where a config has several crawls or asks for images.
+    assert made - {"search", "release_together", "release_images"} == {
+        job.rule for job in model.JOBS
+    }
     assert set(load().rules) == {job.rule for job in model.JOBS}

@@ -303,6 +303,8 @@ def main(command: list[str]) -> int:
     if reason := unavailable():
         print(f"no cluster: {reason}", file=sys.stderr)
         return 1
+    # Not the end of this process by itself: the cluster's folder would stay.
+    signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))
     with Cluster() as cluster:
         command = command or [os.environ.get("SHELL", "/bin/bash")]
         return subprocess.run(command, env=cluster.environment, check=False).returncode

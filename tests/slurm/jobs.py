@@ -17,6 +17,11 @@ WAIT_SECONDS = 120.0
 _FIELDS = ("JobIDRaw", "Comment", "Partition", "State", "AllocTRES", "NodeList", "TimelimitRaw")
 _UNFINISHED = ("PENDING", "RUNNING", "REQUEUED", "RESIZING", "SUSPENDED", "COMPLETING", "")
 
+SACCT = (
+    f"sacct --allocations --noheader --parsable2 --starttime=now-1hour --format={','.join(_FIELDS)}"
+)
+"""A command whose lines `parse` reads."""
+
 Value = TypeVar("Value")
 
 
@@ -73,11 +78,7 @@ def finished(cluster: Cluster, number: str) -> Job:
 def sacct(cluster: Cluster, *numbers: str) -> list[Job]:
     """These jobs, or all, in the order of their submission. Accounting lags by some seconds."""
     chosen = [f"--jobs={','.join(numbers)}"] if numbers else []
-    done = cluster.run(
-        *("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-1hour"),
-        *("--format", ",".join(_FIELDS), *chosen),
-    )
-    return _parse(done.stdout.splitlines())
+    return parse(cluster.run(*SACCT.split(), *chosen).stdout.splitlines())
 
 
 def squeue(cluster: Cluster, state: str = "RUNNING") -> list[tuple[str, str]]:
@@ -87,7 +88,8 @@ def squeue(cluster: Cluster, state: str = "RUNNING") -> list[tuple[str, str]]:
     return [(number, comment) for number, comment in pairs]
 
 
-def _parse(lines: Iterable[str]) -> list[Job]:
+def parse(lines: Iterable[str]) -> list[Job]:
+    """Jobs from lines of `SACCT`, in the order of their submission."""
     jobs = []
     for line in lines:
         number, comment, partition, state, tres, nodes, limit = line.split("|")

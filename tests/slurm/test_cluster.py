@@ -9,7 +9,7 @@ from tests.slurm.cluster import Cluster
 from tests.slurm.configuration import ACCOUNT
 from tests.slurm.jobs import finished, submit
 
-SRUN = ("srun", f"--account={ACCOUNT}", "--mem=2000")
+SRUN = ("env", "MPIR_CVAR_CH4_NETMOD=ofi", "srun", f"--account={ACCOUNT}", "--mem=2000")
 TWO_NODES = (*SRUN, "--mpi=pmi2", "--partition=cpu", "--nodes=2", "--ntasks=2")
 
 

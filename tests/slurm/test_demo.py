@@ -1,114 +1,142 @@
-"""The whole demo on SLURM: every stage as a job, with the bytes of a local run."""
+"""The demo on SLURM, by the three commands of docs/cluster.md, with the bytes of a local run.
+
+The local run keeps no candidate images, the one on SLURM does: what follows is the same.
+"""
 
 from __future__ import annotations
 
-import socket
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.slurm.cluster import Cluster
-from tests.slurm.jobs import until
-from tests.slurm.test_workflow import ROOT, TWO_RANKS, jobs_of_run, snakemake, write_profile
+from laion_hpc.usage import Usage
+from tests.demo_runs import ROOT
+from tests.slurm.conftest import demand_cluster
+from tests.slurm.documented import PATIENCE, Demo, Newcomer, commands
 
-PAGES = 120
-LAION_HPC = (sys.executable, "-m", "laion_hpc")
-WORKFLOW = (
-    *("--snakefile", str(ROOT / "Snakefile")),
-    *("--configfile", str(ROOT / "config" / "demo.yaml")),
-)
-SMALL = {
-    **TWO_RANKS,
-    # Two ranks of CLIP are enough for the machine of the tests.
-    "embed": {"tasks_per_node": 2, "launcher": "srun -K --mpi=pmi2 -n 2 -c 8"},
-}
-
-
-@dataclass(frozen=True)
-class Web:
-    """The demo's web, being served."""
-
-    folder: Path
-    lock: Path
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def web(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    folder = tmp_path_factory.mktemp("demo") / "web"
-    with socket.create_server(("127.0.0.2", 0)) as free:
-        port = free.getsockname()[1]
-    build = ("demo", "build", "--output", str(folder), "--pages", f"{PAGES}", "--port", f"{port}")
-    cluster.run(*LAION_HPC, *build)
-    lock = folder.parent / "demo.json"
-    crawl = ("crawl", "demo", "--folder", str(folder / "wat"), "--output", str(lock))
-    cluster.run(*LAION_HPC, *crawl)
-    with subprocess.Popen(
-        [*LAION_HPC, "demo", "serve", "--folder", str(folder), "--with-parent"],
-        # It ends when this pipe closes, however the tests end.
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env=cluster.environment,
-    ) as server:
-
-        def serves() -> bool:
-            assert server.poll() is None, "the demo's server ended"
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.2", port)) == 0
-
-        until(serves, "the demo's server")
-        yield Web(folder, lock)
-        server.terminate()
+def demo(newcomer: Newcomer | None) -> Demo:
+    demand_cluster()
+    assert newcomer is not None
+    return newcomer.demo.result(3 * PATIENCE)
 
 
-def site(folder: Path, web: Web) -> Path:
-    """A new folder with the crawl's lock where the demo's config looks for it."""
-    crawls = folder / "config" / "crawls"
-    crawls.mkdir(parents=True)
-    (crawls / "demo.json").write_bytes(web.lock.read_bytes())
-    return folder
+def results(folder: Path) -> Path:
+    return folder / "results" / "demo"
 
 
 def products(folder: Path) -> dict[str, bytes]:
     """Everything that a run made but what tells of time."""
-    results = folder / "results" / "demo"
+    top = results(folder)
     return {
-        str(path.relative_to(results)): path.read_bytes()
-        for path in sorted(results.rglob("*"))
+        str(path.relative_to(top)): path.read_bytes()
+        for path in sorted(top.rglob("*"))
         if path.is_file()
-        and path.relative_to(results).parts[0] not in ("logs", "benchmarks", "report.html")
+        and path.relative_to(top).parts[0] not in ("logs", "benchmarks", "report.html")
         and not path.name.endswith("_stats.json")
     }
 
 
-@pytest.mark.slow
-def test_the_demo_on_slurm_gives_the_bytes_of_the_local_demo(
-    cluster: Cluster, web: Web, tmp_path: Path
-) -> None:
-    local, remote = site(tmp_path / "local", web), site(tmp_path / "remote", web)
+def run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def removed(folder: Path) -> set[str]:
+    """What the blocks' removed.json name."""
+    listed = results(folder).glob("download/*/removed.json")
+    return {
+        f"download/{path.parent.name}/{entry['name']}"
+        for path in listed
+        for entry in json.loads(path.read_text())["files"]
+    }
+
+
+def test_three_commands_lead_to_the_report(demo: Demo) -> None:
+    assert len(commands()) == 3
+    assert (results(demo.cluster) / "report.html").stat().st_size > 10_000
+    assert "Against the truth" in demo.said
+    assert "results/demo/report.html" in demo.said
+
+
+def test_slurm_gives_the_bytes_of_a_local_run(demo: Demo) -> None:
+    here, cluster = products(demo.here), products(demo.cluster)
+    gone = removed(demo.here)
+    assert gone and all(name.endswith(".tar") for name in gone)
+    assert not gone & here.keys() and gone <= cluster.keys()
+    apart = {name for name in here if name.endswith("removed.json")}
+    assert here.keys() - apart == cluster.keys() - gone
+    assert [name for name in here.keys() - apart if here[name] != cluster[name]] == []
+
+
+def test_without_candidate_images_nothing_is_missed_or_made_again(demo: Demo) -> None:
+    assert not list(results(demo.here).glob("download/*/*.tar"))
+    run(demo.here, "laion_hpc", "audit", "results", "--checksums", "--complete")
+    workflow = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml")
     profile = str(ROOT / "profiles" / "local")
-    command = (sys.executable, "-m", "snakemake", "--profile", profile, *WORKFLOW)
-    cluster.run(*command, cwd=local, seconds=600.0)
-    write_profile(remote, SMALL)
-    with snakemake(cluster, remote, *WORKFLOW, first_check=10) as run:
-        run.wait(900.0)
-    assert run.returncode == 0, (remote / "out.log").read_text()
+    said = run(demo.here, "snakemake", "-n", "--profile", profile, *workflow)
+    assert "Nothing to be done" in said
 
-    made = products(local)
-    here = products(remote)
-    assert here.keys() == made.keys()
-    assert [name for name in made if here[name] != made[name]] == []
-    cluster.run(*LAION_HPC, "audit", str(remote / "results"))
-    assert (remote / "results" / "demo" / "report.html").exists()
 
-    jobs = jobs_of_run(cluster, remote)
+def test_the_audit_of_the_run_on_slurm_is_clean(demo: Demo) -> None:
+    run(demo.cluster, "laion_hpc", "audit", "results", "--checksums", "--complete")
+
+
+def test_each_rule_had_its_partition_nodes_and_gpus(demo: Demo) -> None:
+    jobs = demo.jobs
     assert {job.state for of_rule in jobs.values() for job in of_rule} == {"COMPLETED"}
-    for rule in ("extract", "shuffle", "download", "release_block", "release_gather"):
+    for rule in ("extract", "shuffle", "download", "index_merge", "release_block"):
         assert {job.partition for job in jobs[rule]} == {"cpu"}, rule
     for rule, gpus in (("filter", "4"), ("embed", "4"), ("tag", "1"), ("index_train", "1")):
         assert {job.partition for job in jobs[rule]} == {"a100"}, rule
         assert {job.tres["gres/gpu"] for job in jobs[rule]} == {gpus}, rule
     assert {job.nodes for job in jobs["extract"]} == {"cpu[1-2]"}
+
+
+def test_logs_name_their_job_and_what_its_ranks_used(demo: Demo) -> None:
+    logs = results(demo.cluster) / "logs"
+    for stage, nodes in (("extract", "cpu[1-2]"), ("embed", "a100-1")):
+        numbers = {job.number for job in demo.jobs[stage]}
+        for log in (logs / stage).glob("*.log"):
+            said = log.read_text()
+            number = said.split("SLURM job ")[1].split()[0]
+            assert number in numbers
+            numbers.remove(number)
+            assert said.count(f"SLURM job {number} on {nodes}\n") == 1
+            used = Usage.of_log(log)
+            assert used is not None
+            assert used.ranks == 2
+            # More than srun has, which is all that Snakemake sees.
+            assert used.cpu_seconds > 0.5
+            assert used.peak_mb > 100
+        assert not numbers
+
+
+def test_the_profile_is_that_of_the_repository_with_fewer_ranks() -> None:
+    mine, theirs = (
+        yaml.safe_load((ROOT / "profiles" / name / "config.v8+.yaml").read_text())
+        for name in ("test_cluster", "slurm")
+    )
+    for key in ("max-jobs-per-timespan", "slurm-init-seconds-before-status-checks"):
+        theirs[key] = mine[key]
+    ranks = {"nodes", "tasks", "tasks_per_node", "launcher"}
+    for rule in ("extract", "embed"):
+        resources = mine["set-resources"][rule]
+        theirs["set-resources"][rule] |= {key: resources[key] for key in ranks & resources.keys()}
+    assert mine == theirs

@@ -14,19 +14,30 @@ import yaml
 from laion_hpc.crawl import Lock, write_lock
 from tests.extract.wats import some_pages, write_wat
 from tests.slurm.cluster import Cluster
-from tests.slurm.configuration import GPU_NODE
+from tests.slurm.configuration import CPU_NODES, GPU_NODE
 from tests.slurm.gate import Gate
 from tests.slurm.jobs import Job, submit, until
-from tests.slurm.test_workflow import ROOT, jobs_of_run, products, snakemake, write_profile
+from tests.slurm.test_workflow import (
+    ROOT,
+    TWO_RANKS,
+    jobs_of_run,
+    products,
+    snakemake,
+    write_profile,
+)
 
 SEGMENTS = ("0.0", "1.0", "2.0")
-# One process per job: MPI has its own tests.
-EXTRACT = {"mpi": None, "tasks": None, "launcher": None, "mem_mb_per_cpu": None, "mem_mb": 3_000}
+# One process per job …
+EXTRACT = {"mpi": None, "tasks": None, "launcher": None, "mem_mb_per_cpu": None}
 APART = EXTRACT | {
-    # More than half of a node: the three segments run on three nodes.
-    "mem_mb": 300_000,
+    # … but for 0.0, whose two ranks are on the two CPU nodes. 1.0 is on one of them, 2.0 elsewhere.
     "slurm_partition": "'a100' if wildcards.segment == '2.0' else 'cpu'",
+    "nodes": "2 if wildcards.segment == '0.0' else 1",
+    "tasks": "2 if wildcards.segment == '0.0' else 1",
+    "mpi": "'srun' if wildcards.segment == '0.0' else ''",
+    "launcher": f"'{TWO_RANKS['extract']['launcher']}' if wildcards.segment == '0.0' else ''",
 }
+ALONE = EXTRACT | {"slurm_partition": "a100"}
 PATIENCE = 300.0
 """Longest wait for one thing to happen, in seconds, on a machine that is busy with other tests."""
 
@@ -37,11 +48,12 @@ class Past:
 
     local: Path
     beaten: Path
-    """Folder of a run whose jobs were timed out, preempted and lost with their node."""
+    """Folder of a run whose jobs were timed out, preempted and lost with one of their nodes."""
     timed_out: str
     """Job numbers: the one over its time, …"""
     preempted: str
     node_lost: str
+    """This one had a rank on another node too."""
     jobs: dict[str, list[Job]]
     """Jobs of the beaten run, by rule."""
     killed: Path
@@ -77,7 +89,7 @@ def half_done(folder: Path, segment: str) -> bool:
 
 
 def running(cluster: Cluster, folder: Path) -> dict[str, str]:
-    """Number → node of the running jobs that were submitted from a folder."""
+    """Number → nodes of the running jobs that were submitted from a folder."""
     format_ = "--format=%A|%N|%Z"
     lines = cluster.run("squeue", "--noheader", "--states=RUNNING", format_).stdout.splitlines()
     rows = [line.split("|") for line in lines]
@@ -103,7 +115,7 @@ def past(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for folder in (local, beaten, killed):
         folder.mkdir()
     write_profile(beaten, {"extract": APART})
-    write_profile(killed, {"extract": EXTRACT})
+    write_profile(killed, {"extract": ALONE})
     gate = Gate(top / "wats")
     files = write_crawl(top, gate)
     all_of_it = ("extract_all", "shuffle_all", *files)
@@ -122,15 +134,17 @@ def past(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         assert len(of_first) == 3
         assert len(of_second) == 1
 
-        # 2. One job of each kind of bad luck. The one beside the other run's job stays unharmed
-        # by what happens to the other nodes.
-        (orphan, its_node) = next(iter(of_second.items()))
+        # 2. One job of each kind of bad luck. The other run's job, beside the one that meets its
+        # time limit, stays unharmed.
+        (orphan,) = of_second
         by_node = {node: number for number, node in of_first.items()}
-        timed_out, node_lost = by_node.pop(its_node), by_node.pop(GPU_NODE)
+        timed_out, node_lost = by_node.pop(GPU_NODE), by_node.pop("cpu[1-2]")
         ((node, preempted),) = by_node.items()
+        (dead,) = set(CPU_NODES) - {node}
         # SLURM looks at the limits every 30 seconds.
         cluster.run("scontrol", "update", f"JobId={timed_out}", "TimeLimit=0")
-        cluster.run("scontrol", "update", f"NodeName={GPU_NODE}", "State=DOWN", "Reason=test")
+        cluster.run("scontrol", "update", f"NodeName={dead}", "State=DOWN", "Reason=test")
+        until(lambda: restarts(cluster, node_lost) == 1, "the job that lost a node", PATIENCE)
         submit(
             *(cluster, "true", "--partition=urgent", f"--nodelist={node}", "--exclusive"),
             cwd=top,
@@ -149,10 +163,9 @@ def past(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         until(lambda: state(cluster, orphan) == "CANCELLED", "the end of the orphan")
         cluster.run(*again, "--unlock", cwd=killed)
 
-        for number, what in ((node_lost, "lost its node"), (preempted, "was preempted")):
-            until(lambda n=number: restarts(cluster, n) == 1, f"the job that {what}", PATIENCE)
+        until(lambda: restarts(cluster, preempted) == 1, "the job that was preempted", PATIENCE)
         # Refused if the node has come back by itself.
-        cluster.run("scontrol", "update", f"NodeName={GPU_NODE}", "State=RESUME", check=False)
+        cluster.run("scontrol", "update", f"NodeName={dead}", "State=RESUME", check=False)
         until(lambda: state(cluster, timed_out) == "TIMEOUT", "the time limit", PATIENCE)
 
         # 4. From here on all goes well.

@@ -60,6 +60,19 @@ def test_a_dry_run_of_the_demo_needs_nothing_built(site: Path) -> None:
     assert jobs["shuffle"] == 2
 
 
+def test_several_crawls_are_released_together_and_images_only_where_asked_for(site: Path) -> None:
+    config = {
+        "crawls": ["demo", "CC-MAIN-2022-40-sample"],
+        "dataset": {"blocks": 2},
+        "release": {"laion400m_layout": True},
+    }
+    (site / "two.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(snakemake("-n", "--cores", "2", "--configfile", "two.yaml", cwd=site))
+    assert (jobs["release_together"], jobs["release_gather"], jobs["release_images"]) == (1, 2, 4)
+    jobs = planned(snakemake("-n", "--cores", "2", "--configfile", "config/demo.yaml", cwd=site))
+    assert not jobs["release_together"] and not jobs["release_images"]
+
+
 def test_the_slurm_profile_works_as_typed(site: Path) -> None:
     jobs = planned(snakemake("--profile", "slurm", "-n", cwd=site))
     assert jobs["filter"] == 4
