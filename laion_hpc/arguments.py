@@ -10,14 +10,15 @@ def add_processes(parser: Any, *, meaning: str = "worker processes", default: in
     """Add `--processes N`, at least 1; `parser` is an argparse parser or group."""
     parser.add_argument(
         "--processes",
-        type=_count,
+        type=count,
         default=default,
         metavar="N",
         help=f"{meaning} (default: {default})",
     )
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """The type of an option that takes a number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text!r}")
     return int(text)

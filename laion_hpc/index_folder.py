@@ -6,6 +6,8 @@
     metadata/0007.arrow  one row per vector of block 7, in the order of rows
     index.json         `About`: key, width, blocks, the model that made the vectors
     evaluation.json    measured recall and the search parameters that follow from it
+    text/              the same of the texts' embeddings, if there is one: text.index, text.ivfdata,
+                       text.places.npy, index.json, evaluation.json; ids and metadata are shared
 
 Nothing in it holds a path: the folder can be moved or copied.
 """
@@ -15,20 +17,40 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from laion_hpc.atomic import write_bytes
 from laion_hpc.errors import InputError
 
-INDEX = "image.index"
-LISTS = "image.ivfdata"
-PLACES = "image.places.npy"
+Modality = Literal["image", "text"]
+TEXT = "text"
+"""Folder of the index of the texts, inside that of the images."""
+PREFIX: dict[Modality, str] = {"image": "img_emb", "text": "text_emb"}
+"""Folder of `embed`'s shards of a modality, and the first part of their names."""
 ABOUT = "index.json"
 EVALUATION = "evaluation.json"
 METADATA = "metadata"
 ROW_BITS = 32
 BATCH_ROWS = 65_536
 """Rows of a record batch in the metadata (the last may be shorter): row r is in batch r // this."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of an index's files in its folder."""
+
+    index: str
+    lists: str
+    places: str
+
+
+def names_of(modality: Modality) -> Names:
+    """The files of an index of images or of texts."""
+    return Names(f"{modality}.index", f"{modality}.ivfdata", f"{modality}.places.npy")
+
+
+INDEX = names_of("image").index
+PLACES = names_of("image").places
 
 
 def vector_id(block: int, row: int) -> int:
@@ -71,6 +93,13 @@ class About:
     trained: str
     """Fingerprint of the trained index that the blocks were added to."""
     blocks: tuple[BlockAbout, ...]
+    modality: Modality = "image"
+    """What the vectors are of."""
+
+    @property
+    def names(self) -> Names:
+        """Its files in the folder."""
+        return names_of(self.modality)
 
     def write(self, folder: Path) -> None:
         """Write index.json into the folder."""

@@ -11,7 +11,7 @@ from laion_hpc import ledger
 from laion_hpc.atomic import atomic
 from laion_hpc.errors import InputError
 from laion_hpc.index.embeddings import open_block
-from laion_hpc.index_folder import vector_id
+from laion_hpc.index_folder import Modality, vector_id
 from laion_hpc.ledger import Ledger
 from laion_hpc.progress import progress
 
@@ -27,7 +27,7 @@ def add(
     """
     import faiss
 
-    embeddings = open_block(folder)
+    embeddings = open_block(folder, modality_of(trained))
     source = ledger.fingerprint("add", trained, embeddings.fingerprint, str(block))
     book_path = ledger.path_of(output)
     if done := ledger.finished(book_path, config=digest, source=source):
@@ -61,6 +61,16 @@ def add(
     )
     book.write(book_path)
     return book
+
+
+def modality_of(trained: Path) -> Modality:
+    """What a trained index is of, as its ledger tells."""
+    book = ledger.path_of(trained)
+    if not trained.exists():
+        raise InputError(f"{trained}: no such file; make it with `index train`")
+    if not book.exists():
+        raise InputError(f"{trained}: no {book.name} beside it; make both with `index train`")
+    return "text" if ledger.read(book).counts["modality"] == "text" else "image"
 
 
 def read_trained(path: Path) -> Any:

@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="train on a sample over all blocks")
     train.add_argument("embeddings", type=Path, nargs="+", help="folders that `embed` made")
+    train.add_argument(
+        "--modality",
+        choices=("image", "text"),
+        default="image",
+        help="embeddings of which an index is made (image)",
+    )
     add = actions.add_parser("add", help="add one block to the trained index")
     add.add_argument("trained", type=Path, help="file that `index train` made")
     add.add_argument("embeddings", type=Path, help="folder that `embed` made of the block")
@@ -76,6 +82,7 @@ def _train(options: argparse.Namespace) -> None:
         digest=digest(config, "index"),
         seed=config.dataset.seed,
         threads=options.processes,
+        modality=options.modality,
     )
     _say(f"{book.counts['key']}, trained on {book.counts['trained_on']:,} of {book.inputs:,}")
 
@@ -137,11 +144,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         seed=config.dataset.seed,
         threads=options.processes,
     )
-    kinds = list(result["queries"])
-    _say("nprobe  " + "  ".join(f"recall@10 {kind}→image" for kind in kinds))
+    heads = {kind: f"recall@10 {kind}→{result['modality']}" for kind in result["queries"]}
+    _say("nprobe  " + "  ".join(heads.values()))
     for row in result["recall"]:
         mark = "  ← chosen" if row["nprobe"] == result["nprobe"] else ""
-        numbers = "  ".join(f"{row[kind]['10']:>{len(kind) + 16}.4f}" for kind in kinds)
+        numbers = "  ".join(f"{row[kind]['10']:>{len(head)}.4f}" for kind, head in heads.items())
         _say(f"{row['nprobe']:6}  {numbers}{mark}")
     if not result["target_reached"]:
         _say(

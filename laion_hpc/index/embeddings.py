@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from laion_hpc import ledger
 from laion_hpc.errors import InputError
+from laion_hpc.index_folder import PREFIX, Modality
 
 Vectors = npt.NDArray[np.float32]
 CHUNK_ROWS = 65_536
@@ -19,13 +20,14 @@ CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Block:
-    """A block's folder: `number` of rows, `width` of a vector, shards in the order of names.
+    """The vectors of one modality in a block's folder, shards in the order of names.
 
     The row of a vector is its position over these shards.
     """
 
     folder: Path
-    images: tuple[Path, ...]
+    modality: Modality
+    shards: tuple[Path, ...]
     lengths: tuple[int, ...]
     width: int
     """0 if there is no shard at all."""
@@ -37,27 +39,24 @@ class Block:
         """Vectors in the block."""
         return sum(self.lengths)
 
-    def texts(self) -> tuple[Path, ...]:
-        """The shards of text embeddings, beside those of the images; () if there are none."""
-        found = tuple(
-            self.folder / "text_emb" / path.name.replace("img_emb", "text_emb", 1)
-            for path in self.images
-        )
+    def shards_of(self, modality: Modality) -> tuple[Path, ...]:
+        """The shards of a modality, row for row beside these; () if there are none."""
+        found = self._beside(PREFIX[modality], ".npy")
         return found if all(path.exists() for path in found) else ()
 
     def tables(self) -> tuple[Path, ...]:
         """The metadata of each shard."""
-        return tuple(
-            self.folder
-            / "metadata"
-            / path.with_suffix(".parquet").name.replace("img_emb", "metadata", 1)
-            for path in self.images
-        )
+        return self._beside("metadata", ".parquet")
+
+    def _beside(self, kind: str, suffix: str) -> tuple[Path, ...]:
+        own = PREFIX[self.modality]
+        names = (path.stem.replace(own, kind, 1) + suffix for path in self.shards)
+        return tuple(self.folder / kind / name for name in names)
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, Vectors]]:
         """Each chunk's first row and its vectors, (≤ rows, width) float32, C order."""
         start = 0
-        for path, length in zip(self.images, self.lengths, strict=True):
+        for path, length in zip(self.shards, self.lengths, strict=True):
             array = open_shard(path, self.width)
             for first in range(0, length, rows):
                 yield start + first, np.ascontiguousarray(array[first : first + rows], np.float32)
@@ -79,16 +78,18 @@ def open_shard(path: Path, width: int = 0) -> npt.NDArray[np.float16]:
     return array
 
 
-def open_block(folder: Path) -> Block:
+def open_block(folder: Path, modality: Modality = "image") -> Block:
     """The shards of a block; InputError if the folder is none or disagrees with its manifest."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one made by `embed`")
     manifest = folder / ledger.MANIFEST
-    images = tuple(sorted((folder / "img_emb").glob("*.npy")))
-    if not images and not manifest.exists():
-        raise InputError(f"{folder}: no img_emb/*.npy and no manifest.json; not made by `embed`")
+    shards = tuple(sorted((folder / PREFIX[modality]).glob("*.npy")))
+    if not shards and not manifest.exists():
+        raise InputError(
+            f"{folder}: no {PREFIX[modality]}/*.npy and no manifest.json; not made by `embed`"
+        )
     width, lengths = 0, []
-    for path in images:
+    for path in shards:
         array = open_shard(path, width)
         width = int(array.shape[1])
         lengths.append(int(array.shape[0]))
@@ -101,16 +102,17 @@ def open_block(folder: Path) -> Block:
             )
         fingerprint = ledger.fingerprint(manifest)
     else:
-        fingerprint = ledger.fingerprint(*images)
-    return Block(folder, images, tuple(lengths), width, fingerprint)
+        fingerprint = ledger.fingerprint(*shards)
+    return Block(folder, modality, shards, tuple(lengths), width, fingerprint)
 
 
-def open_blocks(folders: Sequence[Path]) -> list[Block]:
+def open_blocks(folders: Sequence[Path], modality: Modality = "image") -> list[Block]:
     """The blocks in the order of their folders' names, so that the order given does not matter.
 
     InputError if they hold no vector at all or vectors of different widths.
     """
-    blocks = [open_block(folder) for folder in sorted(folders, key=lambda f: (f.name, str(f)))]
+    ordered = sorted(folders, key=lambda folder: (folder.name, str(folder)))
+    blocks = [open_block(folder, modality) for folder in ordered]
     widths = {block.width: block for block in blocks if block.rows}
     if not widths:
         raise InputError("the embeddings hold not a single vector: there is nothing to index")

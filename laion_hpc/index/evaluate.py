@@ -17,7 +17,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.index import recall
 from laion_hpc.index.embeddings import Block, Vectors, gather, open_block, sample_rows
 from laion_hpc.index.recall import DEPTHS, Ids
-from laion_hpc.index_folder import INDEX, About, read_about, vector_id
+from laion_hpc.index_folder import About, Modality, read_about, vector_id
 from laion_hpc.progress import progress
 
 TIMED = 100
@@ -45,9 +45,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write `output` (same inputs, same bytes) and latencies to `*_stats.json` beside it.
 
-    Image queries are a seeded sample of the vectors themselves, drawn apart from the training
-    sample; each one's own vector is left out of its results. Text queries are the texts of
-    these samples, from another distribution than the index was trained on: what people type.
+    Queries of the index's own modality are a seeded sample of the vectors themselves, drawn apart
+    from the training sample; each one's own vector is left out of its results. Those of the other
+    modality are the same samples' texts (or images), from another distribution than the index was
+    trained on: for an index of images, what people type.
     """
     import faiss
 
@@ -68,12 +69,13 @@ def evaluate(
             found = _search(index, sample, nprobe)
             row[kind] = {str(depth): recall.recall(found, truth[kind], depth) for depth in DEPTHS}
         table.append(row)
-        latencies.append({"nprobe": nprobe, **_time(index, queries["image"], nprobe)})
+        latencies.append({"nprobe": nprobe, **_time(index, queries[about.modality], nprobe)})
     measured = [(row["nprobe"], {kind: row[kind]["10"] for kind in queries}) for row in table]
     nprobe, reached = recall.choose_nprobe(measured, config.target_recall)
     ivf = faiss.extract_index_ivf(index)
     result = {
         "key": about.key,
+        "modality": about.modality,
         "count": about.count,
         "bytes_per_vector": int(ivf.code_size) + 8,
         "queries": {kind: len(sample.vectors) for kind, sample in queries.items()},
@@ -93,18 +95,19 @@ def open_index(folder: Path) -> Any:
     """The merged index, its lists memory-mapped read-only from the same folder."""
     import faiss
 
+    path = folder / read_about(folder).names.index
     flags = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
     try:
-        return faiss.read_index(str(folder / INDEX), flags)
+        return faiss.read_index(str(path), flags)
     except RuntimeError:
-        raise InputError(f"{folder / INDEX}: not a whole index; run `index merge` again") from None
+        raise InputError(f"{path}: not a whole index; run `index merge` again") from None
 
 
 def _match(about: About, folders: Sequence[Path]) -> list[tuple[int, Block]]:
     """Each block of the index with its embeddings, found by their fingerprint."""
     given: dict[str, list[Block]] = {}
     for folder in sorted(folders):
-        block = open_block(folder)
+        block = open_block(folder, about.modality)
         given.setdefault(block.fingerprint, []).append(block)
     matched = []
     for entry in about.blocks:
@@ -130,12 +133,15 @@ def _queries(
         [vector_id(number, 0) + np.arange(b.rows, dtype=np.int64) for number, b in blocks]
         or [np.empty(0, np.int64)]
     )[rows]
-    images = [pair for _, b in blocks for pair in zip(b.images, b.lengths, strict=True)]
-    queries = {"image": Queries(gather(images, rows, about.dimension), ids)}
-    if all(b.texts() for _, b in blocks):
-        texts = [pair for _, b in blocks for pair in zip(b.texts(), b.lengths, strict=True)]
-        nothing = np.full(len(rows), -1, np.int64)
-        queries["text"] = Queries(gather(texts, rows, about.dimension), nothing)
+    nothing = np.full(len(rows), -1, np.int64)
+    queries: dict[str, Queries] = {}
+    kinds: tuple[Modality, ...] = ("image", "text")
+    for kind in kinds:
+        if not all(block.shards_of(kind) for _, block in blocks):
+            continue
+        shards = [p for _, b in blocks for p in zip(b.shards_of(kind), b.lengths, strict=True)]
+        vectors = gather(shards, rows, about.dimension)
+        queries[kind] = Queries(vectors, ids if kind == about.modality else nothing)
     return queries
 
 

@@ -21,6 +21,10 @@ TRAIN_PER_CELL = 64
 At 131,072 cells and 768 dimensions the sample is 8.4 M vectors, 26 GB as float32.
 """
 
+TRAIN_QUANTISERS = 65_536
+"""Vectors for OPQ and product quantisers: faiss uses so many at most (256 for each of their 256
+centroids), and with a number below 32,768 its OPQ takes five times as long."""
+
 
 def choose_key(count: int, width: int, max_bytes: int) -> str:
     """A faiss factory key of the IVF family for `count` vectors of `width` within `max_bytes`.
@@ -67,6 +71,5 @@ def cells_of(key: str) -> int | None:
 
 def train_count(cells: int, wanted: int, total: int) -> int:
     """How many vectors to train on: as configured, or enough per cell (0); at most all."""
-    # Product quantisers have 256 centroids of their own to train.
-    enough = wanted or max(cells * TRAIN_PER_CELL, 256 * TRAIN_PER_CELL)
+    enough = wanted or max(cells * TRAIN_PER_CELL, TRAIN_QUANTISERS)
     return min(enough, total)

@@ -14,16 +14,8 @@ from laion_hpc import ledger
 from laion_hpc.atomic import atomic, write_bytes
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError
-from laion_hpc.index.add import map_lists, read_trained
-from laion_hpc.index_folder import (
-    ABOUT,
-    INDEX,
-    LISTS,
-    PLACES,
-    ROW_BITS,
-    About,
-    BlockAbout,
-)
+from laion_hpc.index.add import map_lists, modality_of, read_trained
+from laion_hpc.index_folder import ABOUT, ROW_BITS, About, BlockAbout, Names, names_of
 from laion_hpc.ledger import Ledger
 from laion_hpc.progress import progress
 
@@ -49,7 +41,7 @@ def merge(
     model: ModelConfig,
     digest: str,
 ) -> Ledger:
-    """Write image.index, image.ivfdata, image.places.npy, index.json and manifest.json.
+    """Write the index, its lists, its places (`names_of`), index.json and manifest.json.
 
     The blocks may come in any order; the result is the same. It reads and writes each list
     once, by memory maps: what it needs in memory is the trained index and 16 bytes for each
@@ -61,10 +53,12 @@ def merge(
     if done := ledger.finished(manifest, config=digest, source=source):
         return done
     index = read_trained(trained)
-    for name in (ledger.MANIFEST, ABOUT, INDEX):
+    modality = modality_of(trained)
+    names = names_of(modality)
+    for name in (ledger.MANIFEST, ABOUT, names.index):
         # A killed merge must not leave an old table beside new lists.
         (output / name).unlink(missing_ok=True)
-    total = _write_index(index, parts, output)
+    total = _write_index(index, parts, output, names)
     About(
         key=str(ledger.read(ledger.path_of(trained)).counts["key"]),
         dimension=index.d,
@@ -76,6 +70,7 @@ def merge(
             BlockAbout(part.block, part.book.kept, str(part.book.counts["embeddings"]))
             for part in parts
         ),
+        modality=modality,
     ).write(output)
     book = Ledger(
         stage="index",
@@ -84,10 +79,15 @@ def merge(
         kept=total,
         config=digest,
         source=source,
-        counts={"blocks": len(parts), "bytes": (output / LISTS).stat().st_size},
+        counts={"blocks": len(parts), "bytes": (output / names.lists).stat().st_size},
         files=tuple(
-            ledger.describe(output / name, rows=total if name in (LISTS, PLACES) else 0)
-            for name in (INDEX, LISTS, PLACES, ABOUT)
+            ledger.describe(output / name, rows=rows)
+            for name, rows in (
+                (names.index, 0),
+                (names.lists, total),
+                (names.places, total),
+                (ABOUT, 0),
+            )
         ),
     )
     book.write(manifest)
@@ -110,7 +110,7 @@ def _parts(trained: Path, paths: Sequence[Path]) -> list[Part]:
     return [parts[block] for block in sorted(parts)]
 
 
-def _write_index(index: Any, parts: Sequence[Part], output: Path) -> int:
+def _write_index(index: Any, parts: Sequence[Part], output: Path, names: Names) -> int:
     import faiss
 
     ivf = faiss.extract_index_ivf(index)
@@ -120,13 +120,13 @@ def _write_index(index: Any, parts: Sequence[Part], output: Path) -> int:
         if (lists.nlist, lists.code_size) != (ivf.nlist, ivf.code_size):
             raise InputError(f"{part.path}: lists of another index; run `index add` again")
         all_lists.append(lists)
-    _write_places(parts, all_lists, ivf.nlist, output / PLACES)
+    _write_places(parts, all_lists, ivf.nlist, output / names.places)
     total = sum(part.book.kept for part in parts)
     if total == 0:
         # There is nothing to map: the empty lists of the trained index will do.
-        write_bytes(output / LISTS, b"")
+        write_bytes(output / names.lists, b"")
     else:
-        with atomic(output / LISTS) as aside:
+        with atomic(output / names.lists) as aside:
             merged = faiss.OnDiskInvertedLists(ivf.nlist, ivf.code_size, str(aside))
             pointers = faiss.InvertedListsPtrVector()
             for lists in all_lists:
@@ -138,10 +138,10 @@ def _write_index(index: Any, parts: Sequence[Part], output: Path) -> int:
                     "run `index add` again"
                 )
             # Readers look for it beside the index, whatever the folder is called then.
-            merged.filename = LISTS
+            merged.filename = names.lists
             ivf.replace_invlists(merged, False)
         index.ntotal = ivf.ntotal = total
-    with atomic(output / INDEX) as aside:
+    with atomic(output / names.index) as aside:
         faiss.write_index(index, str(aside))
     return total
 

@@ -13,6 +13,7 @@ from laion_hpc.config.sections import IndexConfig
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.index.embeddings import Vectors, gather, open_blocks, sample_rows
 from laion_hpc.index.keys import cells_of, choose_key, train_count
+from laion_hpc.index_folder import Modality
 from laion_hpc.ledger import Ledger
 
 
@@ -24,16 +25,17 @@ def train(
     digest: str,
     seed: int,
     threads: int = 1,
+    modality: Modality = "image",
 ) -> Ledger:
     """Train on a sample of the blocks in `folders`, write `output` and its ledger.
 
     The sample is uniform over the rows of all blocks: a crawl is ordered by host, and the first
     rows would know a few sites only. It is held as float32 (sample × width × 4 bytes).
     """
-    blocks = open_blocks(folders)
+    blocks = open_blocks(folders, modality)
     total = sum(block.rows for block in blocks)
     width = max(block.width for block in blocks)
-    source = ledger.fingerprint("train", *(block.fingerprint for block in blocks))
+    source = ledger.fingerprint("train", modality, *(block.fingerprint for block in blocks))
     book_path = ledger.path_of(output)
     if done := ledger.finished(book_path, config=digest, source=source):
         return done
@@ -47,9 +49,10 @@ def train(
     count = train_count(cells, config.train_vectors, total)
     if count < cells:
         raise UsageError(f"index.key: {key} has {cells} cells but only {count} vectors to train on")
-    shards = [pair for b in blocks for pair in zip(b.images, b.lengths, strict=True)]
+    shards = [pair for b in blocks for pair in zip(b.shards, b.lengths, strict=True)]
     sample = gather(shards, sample_rows(total, count, (seed, 0)), width)
-    index = train_index(key, sample, seed=seed, threads=threads)
+    gpu = uses_gpu(config.device)
+    index = train_index(key, sample, seed=seed, threads=threads, gpu=gpu)
     import faiss
 
     with atomic(output) as aside:
@@ -61,20 +64,44 @@ def train(
         kept=total,
         config=digest,
         source=source,
-        counts={"key": key, "cells": cells, "dimension": width, "trained_on": count},
+        counts={
+            "key": key,
+            "modality": modality,
+            "cells": cells,
+            "dimension": width,
+            "trained_on": count,
+        },
         files=(ledger.describe(output, rows=0),),
     )
     book.write(book_path)
     return book
 
 
-def train_index(key: str, sample: Vectors, *, seed: int, threads: int = 1) -> Any:
+def uses_gpu(device: str) -> bool:
+    """Whether `index.device` and this faiss lead to a GPU; UsageError if one is asked in vain."""
+    import faiss
+
+    if device == "cpu":
+        return False
+    found: bool = faiss.get_num_gpus() > 0
+    if device == "cuda" and not found:
+        raise UsageError(
+            "index.device: cuda, but this faiss sees no GPU; install faiss-gpu, run it on a node "
+            "with a GPU, or set auto"
+        )
+    return found
+
+
+def train_index(
+    key: str, sample: Vectors, *, seed: int, threads: int = 1, gpu: bool = False
+) -> Any:
     """A trained, empty faiss index of inner products; the same bytes for any `threads`.
 
     k-means, where nearly all of the time goes, sums each centroid in one thread in the order
     of the vectors, so threads change nothing. Where they would (the SVD of OPQ, the linking of
     an HNSW graph over the centroids, product quantisers) one thread is used: these see at most
-    65,536 vectors or the centroids, minutes even for LAION-5B's key.
+    65,536 vectors or the centroids, minutes even for LAION-5B's key. With `gpu` k-means finds the
+    nearest centroids on all GPUs of the node; its sums differ in their last bits.
     """
     import faiss
 
@@ -103,7 +130,7 @@ def train_index(key: str, sample: Vectors, *, seed: int, threads: int = 1) -> An
         rotated = sample
         for transform in _transforms(index):
             rotated = transform.apply(rotated)
-        centroids = _centroids(rotated, ivf, threads)
+        centroids = _centroids(rotated, ivf, threads, gpu=gpu)
         with _threads(1):
             ivf.quantizer.train(centroids)
             ivf.quantizer.add(centroids)
@@ -124,7 +151,7 @@ def _transforms(index: Any) -> list[Any]:
     return [faiss.downcast_VectorTransform(index.chain.at(i)) for i in range(index.chain.size())]
 
 
-def _centroids(sample: Vectors, ivf: Any, threads: int) -> Vectors:
+def _centroids(sample: Vectors, ivf: Any, threads: int, *, gpu: bool) -> Vectors:
     import faiss
 
     # The sample has been drawn already: k-means must not thin it again, nor warn of its size.
@@ -132,8 +159,11 @@ def _centroids(sample: Vectors, ivf: Any, threads: int) -> Vectors:
     ivf.cp.min_points_per_centroid = 1
     ivf.cp.spherical = True
     clustering = faiss.Clustering(ivf.d, ivf.nlist, ivf.cp)
+    nearest = faiss.IndexFlatIP(ivf.d)
+    if gpu:
+        nearest = faiss.index_cpu_to_all_gpus(nearest)
     with _threads(threads):
-        clustering.train(sample, faiss.IndexFlatIP(ivf.d))
+        clustering.train(sample, nearest)
     centroids: Vectors = faiss.vector_to_array(clustering.centroids).reshape(ivf.nlist, ivf.d)
     return centroids
 

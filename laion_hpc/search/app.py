@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
-from laion_hpc.search import clip_retrieval, page
+from laion_hpc.errors import InputError
+from laion_hpc.search import clip_retrieval, export, page
 from laion_hpc.search.clip_retrieval import KnnRequest, MetadataRequest
 from laion_hpc.search.collection import Collection
 from laion_hpc.search.faults import RequestError
+from laion_hpc.search.frame import Frame
+from laion_hpc.search.knn import Hits
+from laion_hpc.search.limits import Limiter
 from laion_hpc.search.metrics import Metrics
 from laion_hpc.search.openapi import description
-from laion_hpc.search.queries import SearchRequest, parse
+from laion_hpc.search.queries import ExportRequest, SearchRequest, parse
 from laion_hpc.search.service import Service
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 LANGUAGES = 60
-"""Languages that the page offers to filter by: the commonest."""
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        # Images come from wherever they were found on the web, or from the shards.
-        "img-src 'self' data: blob: https: http:; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    # Sites whose images are shown do not learn what was searched for.
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
+"""Languages, and licences, that the page offers to filter by: the commonest."""
+CHUNK_BYTES = 1 << 18
+EXPORTS = 2
+"""Exports written at the same time; who comes then waits."""
 OPEN = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, OPTIONS",
@@ -50,17 +47,26 @@ OPEN = {
 """On clip-retrieval's paths: its front end is served from elsewhere."""
 
 
-def create_app(service: Service) -> Starlette:
-    """The application over a service, which it closes when it is shut down."""
-    api = _Api(service)
+def create_app(
+    service: Service, *, metrics: Metrics | None = None, limiter: Limiter | None = None
+) -> Starlette:
+    """The application over a service, which it closes when it is shut down.
+
+    `metrics` and `limiter` are given where several workers share them.
+    """
+    metrics = metrics or Metrics()
+    limiter = limiter or Limiter(service.config.rate_limit)
+    api = _Api(service, metrics)
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
         yield
         service.close()
 
-    routes: list[BaseRoute] = [
+    routes = [
         Route("/api/search", _closed(api.search), methods=["POST"]),
+        Route("/api/histograms", _closed(api.histograms), methods=["POST"]),
+        Route("/api/export", _closed(api.exported), methods=["POST"]),
         Route("/api/item/{id}", _closed(api.item), methods=["GET"]),
         Route("/api/indices", _closed(api.indices), methods=["GET"]),
         Route("/image/{index}/{id}", _closed(api.image), methods=["GET"]),
@@ -70,24 +76,81 @@ def create_app(service: Service) -> Starlette:
         Route("/indices-list", _opened(api.indices_list), methods=["GET", "OPTIONS"]),
         Route("/config.json", _opened(api.front_config), methods=["GET", "OPTIONS"]),
         Route("/metrics", _opened(api.metrics), methods=["GET", "OPTIONS"]),
-        *page.routes(),
     ]
-    return Starlette(
+    framed = Middleware(
+        Frame,
         routes=routes,
+        metrics=metrics,
+        limiter=limiter,
+        trusted=service.config.trusted_proxies,
+    )
+    return Starlette(
+        routes=[*routes, *page.routes()],
         lifespan=life,
-        middleware=[Middleware(_Frame, metrics=api.counted)],
+        middleware=[framed],
         exception_handlers={RequestError: _refused, HTTPException: _refused, Exception: _broken},
     )
 
 
 class _Api:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, metrics: Metrics) -> None:
         self._service = service
-        self.counted = Metrics()
+        self._metrics = metrics
+        self._exports = asyncio.Semaphore(EXPORTS)
 
     async def search(self, request: Request) -> Response:
         query = parse(SearchRequest, await self._body(request))
         return _json(await self._service.search(query))
+
+    async def histograms(self, request: Request) -> Response:
+        query = parse(SearchRequest, await self._body(request))
+        return _json(await self._service.histograms(query))
+
+    async def exported(self, request: Request) -> Response:
+        wanted = parse(ExportRequest, await self._body(request))
+        async with self._exports:
+            collection, hits = await self._chosen(wanted)
+            file = await self._service.in_thread(partial(self._written, wanted, collection, hits))
+        stream, written = file
+        name = f"{collection.name}-subset.{wanted.format}"
+        return StreamingResponse(
+            _chunks(stream),
+            media_type=export.FORMATS[wanted.format],
+            headers={
+                "content-disposition": f'attachment; filename="{name}"',
+                "content-length": str(os.fstat(stream.fileno()).st_size),
+                "x-rows": str(written.kept),
+                "x-left-out": str(sum(written.dropped.values())),
+            },
+        )
+
+    async def _chosen(self, wanted: ExportRequest) -> tuple[Collection, Hits]:
+        most = self._service.config.max_export
+        count = len(wanted.ids) if wanted.query is None else wanted.num
+        if count > most:
+            raise RequestError(
+                f"{count:,} rows, the most is {most:,} (search.max_export); `laion-hpc subset` "
+                "writes any number"
+            )
+        if wanted.query is not None:
+            collection = self._service.collection(wanted.query.index)
+            return collection, await self._service.found(collection, wanted.query, count)
+        collection = self._service.collection(wanted.index)
+        return collection, self._service.basket(collection, wanted.ids)
+
+    def _written(
+        self, wanted: ExportRequest, collection: Collection, hits: Hits
+    ) -> tuple[BinaryIO, export.Written]:
+        """The file, open and already without a name: it is gone when it is closed, whatever
+        becomes of the request."""
+        with tempfile.TemporaryDirectory(prefix="laion-hpc-export-") as folder:
+            path = Path(folder) / "subset"
+            images = self._service.images
+            try:
+                written = export.write(path, wanted.format, collection, hits, images)
+            except InputError as error:
+                raise RequestError(str(error)) from None
+            return path.open("rb"), written
 
     async def item(self, request: Request) -> Response:
         collection = self._service.collection(request.query_params.get("index", ""))
@@ -124,8 +187,11 @@ class _Api:
             "safe_mode": "punsafe" in columns,
             "thumbnails": self._service.images is not None,
             "max_results": self._service.config.max_results,
+            "max_export": self._service.config.max_export,
             "max_body_bytes": self._service.config.max_body_bytes,
+            "similarity": [collection.similarity_edges[0], collection.similarity_edges[-1]],
             "languages": collection.table.survey("language").most_common(LANGUAGES),
+            "licenses": collection.table.survey("license").most_common(LANGUAGES),
         }
 
     async def openapi(self, _request: Request) -> Response:
@@ -143,9 +209,14 @@ class _Api:
         return _json(list(self._service.collections))
 
     async def front_config(self, request: Request) -> Response:
+        # Behind a proxy with TLS we are asked by http, but our address is https.
+        forwarded = request.headers.get("x-forwarded-proto", "")
+        base = request.base_url
+        if forwarded in ("http", "https"):
+            base = base.replace(scheme=forwarded)
         return _json(
             {
-                "defaultBackend": str(request.base_url).rstrip("/"),
+                "defaultBackend": str(base).rstrip("/"),
                 "defaultIndex": next(iter(self._service.collections)),
                 "urlColumn": "url",
             }
@@ -154,7 +225,7 @@ class _Api:
     async def metrics(self, _request: Request) -> Response:
         counts = {name: entry.count for name, entry in self._service.collections.items()}
         return Response(
-            self.counted.text(counts), media_type="text/plain; version=0.0.4; charset=utf-8"
+            self._metrics.text(counts), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
     async def _body(self, request: Request) -> bytes:
@@ -170,6 +241,12 @@ class _Api:
         return bytes(body)
 
 
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
+
+
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise RequestError(f"{text[:40]!r} is not the id of an item", 404)
@@ -177,11 +254,12 @@ def _number(text: str) -> int:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Lone surrogates in captions (broken pages) cannot be sent as UTF-8.
-    return Response(
-        text.encode("utf-8", "replace"), status, media_type="application/json; charset=utf-8"
-    )
+    try:
+        data = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        # An error that quotes a lone surrogate, which a request may hold and UTF-8 may not.
+        data = json.dumps(content, allow_nan=False).encode()
+    return Response(data, status, media_type="application/json; charset=utf-8")
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -219,30 +297,3 @@ def _opened(endpoint: Endpoint) -> Endpoint:
         return response
 
     return answer
-
-
-class _Frame:
-    """Around every request: the headers that keep the page safe, and the count of it."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start, status = time.perf_counter(), 500
-
-        async def framed(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                fixed = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *fixed]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, framed)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.answered(route, status, time.perf_counter() - start)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from laion_hpc.search.collection import CAPTIONS
 from laion_hpc.search.faults import RequestError
 from laion_hpc.search.filters import Filter, Number
 from laion_hpc.search.queries import Id, SearchRequest
@@ -44,10 +45,8 @@ class MetadataRequest(BaseModel):
 
 async def knn(service: Service, request: KnnRequest) -> list[dict[str, Any]]:
     """The answer of `/knn-service`: rows with metadata up to `num_images`, bare ones after."""
-    if request.modality != "image":
-        raise RequestError("modality: this service has an image index only")
     query = SearchRequest(
-        index=request.indice_name or "",
+        index=_index(service, request),
         text=request.text or "",
         image=request.image or "",
         image_url=request.image_url or "",
@@ -83,6 +82,19 @@ async def knn(service: Service, request: KnnRequest) -> list[dict[str, Any]]:
         ]
 
     return await service.in_thread(answer)
+
+
+def _index(service: Service, request: KnnRequest) -> str:
+    """The index that a modality means: clip-retrieval keeps those of images and texts as one."""
+    name = request.indice_name or ""
+    if request.modality == "image":
+        return name
+    if request.modality != "text":
+        raise RequestError("modality: image or text")
+    of_texts = service.collection(name).name + CAPTIONS
+    if of_texts not in service.collections:
+        raise RequestError("modality: there is no index of the texts; make one with index.text")
+    return of_texts
 
 
 async def metadata(service: Service, request: MetadataRequest) -> list[dict[str, Any]]:

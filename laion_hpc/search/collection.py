@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,37 @@ import numpy.typing as npt
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError
 from laion_hpc.index_folder import (
+    ABOUT,
     EVALUATION,
-    INDEX,
-    PLACES,
-    block_and_row,
+    ROW_BITS,
+    TEXT,
     read_about,
     vector_id,
 )
-from laion_hpc.search.filters import Filter, Selection, Selections
-from laion_hpc.search.knn import Hits, Ids, Vectors, nearest, nearest_distinct
+from laion_hpc.search.filters import Condition, Filter, Selection, Selections
+from laion_hpc.search.histograms import Edges, edges_of
+from laion_hpc.search.knn import (
+    Hits,
+    Ids,
+    Vectors,
+    cells_to_visit,
+    nearest,
+    nearest_distinct,
+    ranked,
+)
 from laion_hpc.search.table import Table
+from laion_hpc.stored_vectors import StoredVectors
 
+CAPTIONS = "-captions"
+"""What the name of an index of texts ends in, after that of the images' index."""
 UNMEASURED_NPROBE = 32
 """Cells to visit where `index evaluate` has not been run."""
+REFINE_FACTOR = 4
+"""Candidates whose true cosine is computed for each result wanted, where embeddings are at hand."""
+DIRECT_ROWS = 50_000
+"""Most selected vectors that are read one by one instead of scanning the cells that hold them."""
+DIRECT_COST = 500
+"""Vectors passed over in a cell (a bit is looked up) in the time that one is read by its place."""
 RARE = 0.01
 """Share of selected vectors below which drawing numbers at random takes too many draws."""
 
@@ -33,30 +52,55 @@ RARE = 0.01
 class Collection:
     """An index folder, memory-mapped; safe to use from several threads."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """InputError if the folder is not a whole index with its metadata."""
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        embeddings: Sequence[Path] = (),
+        metadata: Path | None = None,
+    ) -> None:
+        """`embeddings`: the folders of `embed` that the index was made of, if they are at hand.
+        `metadata`: the index folder that holds the metadata, if it is another.
+
+        InputError if the folder is not a whole index with its metadata.
+        """
         self.folder, self.name = folder, name
         self.about = read_about(folder)
         self.model = ModelConfig.model_validate(self.about.model)
-        self.table = Table(folder, self.about)
-        self._index = _open(folder)
+        self.table = Table(metadata or folder, self.about)
+        self._index = _open(folder / self.about.names.index)
         self._ivf = _ivf(self._index)
-        self._places = _open_places(folder, self.about.count)
+        self._places = _open_places(folder / self.about.names.places, self.about.count)
         self._starts, start = dict[int, int](), 0
         for block in self.about.blocks:
             self._starts[block.block] = start
             start += block.vectors
         self.nprobe = _measured_nprobe(folder)
         self._selections = Selections(self.table, list(self._starts))
+        self.stored = StoredVectors(embeddings, self.about) if embeddings else None
 
     @property
     def count(self) -> int:
         """Vectors in the index."""
         return self.about.count
 
-    def selection(self, wanted: Filter, *, safe: bool, unsafe_threshold: float) -> Selection | None:
+    @cached_property
+    def similarity_edges(self) -> Edges:
+        """Bars of the caption match: its range depends on the model that `filter` used."""
+        return edges_of(self.table.survey_numbers("similarity"))
+
+    def selection(
+        self,
+        wanted: Filter,
+        *,
+        safe: bool,
+        unsafe_threshold: float,
+        where: Sequence[Condition] = (),
+    ) -> Selection | None:
         """The ids a filter allows; None for all. RequestError for columns that are not there."""
-        return self._selections.get(wanted, safe=safe, unsafe_threshold=unsafe_threshold)
+        return self._selections.get(
+            wanted, safe=safe, unsafe_threshold=unsafe_threshold, where=where
+        )
 
     def nearest(
         self,
@@ -67,29 +111,46 @@ class Collection:
         nprobe: int | None = None,
         duplicates_from: float | None = None,
     ) -> Hits:
-        """The nearest vectors; without those whose cosine to a better one is ≥ duplicates_from."""
+        """The nearest vectors; without those whose cosine to a better one is ≥ duplicates_from.
+
+        With the embeddings at hand, candidates that the index's codes find are ranked by their
+        true cosines.
+        """
+        visits = nprobe or self.nprobe
 
         def search(number: int) -> Hits:
-            return nearest(
-                self._index, vector, number, nprobe=nprobe or self.nprobe, selection=selection
-            )
+            if selection is not None and self._compares_directly(selection, visits):
+                ids = selection.ids()
+                return ranked(ids, self.vectors(ids) @ vector, number)
+            if self.stored is None:
+                return nearest(self._index, vector, number, nprobe=visits, selection=selection)
+            wider = number * REFINE_FACTOR
+            hits = nearest(self._index, vector, wider, nprobe=visits, selection=selection)
+            return ranked(hits.ids, self.vectors(hits.ids) @ vector, number)
 
         if duplicates_from is None:
             return search(count)
         return nearest_distinct(search, self.vectors, count, duplicates_from)
 
+    def _compares_directly(self, selection: Selection, nprobe: int) -> bool:
+        """True where reading each selected vector costs less than scanning cells for them."""
+        if selection.count == 0 or selection.count > DIRECT_ROWS:
+            return False
+        cells = int(self._ivf.nlist)
+        visits = cells_to_visit(nprobe, cells, selection.count / self.count)
+        return selection.count * DIRECT_COST < self.count * visits / cells
+
     def vectors(self, ids: Ids | Sequence[int]) -> Vectors:
-        """The unit vectors of these ids, (n, width): exact in an SQfp16 index, else as its codes
-        remember them. KeyError for an id that is not there."""
+        """The unit vectors of these ids, (n, width): the embeddings themselves if they are at
+        hand, else as the index's codes remember them. KeyError for an id that is not there."""
+        if self.stored is not None:
+            return self.stored.get(ids)
         import faiss
 
+        places = self._places[self._positions(ids)]
         found = np.empty((len(ids), self._ivf.d), np.float32)
-        for row, number in enumerate(ids):
-            block, position = block_and_row(int(number))
-            if not self.table.has(int(number)):
-                raise KeyError(int(number))
-            cell, offset = self._places[self._starts[block] + position]
-            self._ivf.reconstruct_from_offset(int(cell), int(offset), faiss.swig_ptr(found[row]))
+        for row, (cell, offset) in enumerate(places.tolist()):
+            self._ivf.reconstruct_from_offset(cell, offset, faiss.swig_ptr(found[row]))
         if isinstance(self._index, faiss.IndexPreTransform):
             for i in reversed(range(self._index.chain.size())):
                 transform = faiss.downcast_VectorTransform(self._index.chain.at(i))
@@ -97,6 +158,27 @@ class Collection:
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         unit: Vectors = found / np.maximum(lengths, 1e-12)
         return unit
+
+    def _positions(self, ids: Ids | Sequence[int]) -> Ids:
+        """Where each id stands in the order of all ids; KeyError for one that is not there."""
+        numbers = np.asarray(ids, np.int64)
+        result = np.empty(len(numbers), np.int64)
+        for block in np.unique(numbers >> ROW_BITS).tolist():
+            of_block = numbers >> ROW_BITS == block
+            rows = numbers[of_block] & ((1 << ROW_BITS) - 1)
+            absent = rows >= self.table.rows_of(block)
+            if absent.any():
+                raise KeyError(int(numbers[of_block][absent][0]))
+            result[of_block] = self._starts[block] + rows
+        return result
+
+    def all_ids(self) -> Ids:
+        """Every id, ascending."""
+        blocks = [
+            vector_id(block.block, 0) + np.arange(block.vectors, dtype=np.int64)
+            for block in self.about.blocks
+        ]
+        return np.concatenate([np.empty(0, np.int64), *blocks])
 
     def sample(self, seed: int, count: int, selection: Selection | None) -> Ids:
         """The first `count` ids of an endless random order that `seed` stands for.
@@ -123,12 +205,20 @@ class Collection:
         return np.array(list(chosen)[:wanted], np.int64)
 
 
-def open_collections(folders: Sequence[Path]) -> dict[str, Collection]:
-    """The indices by name: that of the folder, or of the one above if it is called `index`."""
+def open_collections(
+    folders: Sequence[Path], embeddings: Sequence[Path] = ()
+) -> dict[str, Collection]:
+    """The indices by name: that of the folder, or of the one above if it is called `index`.
+
+    An index of the texts inside one of images follows it as NAME-captions.
+    """
     opened: dict[str, Collection] = {}
     for folder in folders:
         name = _name(folder, set(opened))
-        opened[name] = Collection(folder, name)
+        opened[name] = Collection(folder, name, embeddings)
+        if (folder / TEXT / ABOUT).exists():
+            of_texts = name + CAPTIONS
+            opened[of_texts] = Collection(folder / TEXT, of_texts, embeddings, metadata=folder)
     return opened
 
 
@@ -143,14 +233,14 @@ def _name(folder: Path, taken: set[str]) -> str:
     return name
 
 
-def _open(folder: Path) -> Any:
+def _open(path: Path) -> Any:
     import faiss
 
     flags = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
     try:
-        index = faiss.read_index(str(folder / INDEX), flags)
+        index = faiss.read_index(str(path), flags)
     except RuntimeError:
-        raise InputError(f"{folder / INDEX}: not a whole index; run `index merge` again") from None
+        raise InputError(f"{path}: not a whole index; run `index merge` again") from None
     lists = faiss.downcast_InvertedLists(_ivf(index).invlists)
     if isinstance(lists, faiss.OnDiskInvertedLists):
         # Its read-ahead starts 32 threads for every query: more work than reading the lists.
@@ -164,8 +254,7 @@ def _ivf(index: Any) -> Any:
     return faiss.downcast_index(faiss.extract_index_ivf(index))
 
 
-def _open_places(folder: Path, count: int) -> npt.NDArray[np.uint32]:
-    path = folder / PLACES
+def _open_places(path: Path, count: int) -> npt.NDArray[np.uint32]:
     try:
         # numpy cannot map an array of length 0.
         places: npt.NDArray[np.uint32] = np.load(

@@ -4,7 +4,9 @@ laion-hpc search results/demo/index
                                       http://127.0.0.1:8080, until Ctrl-C
 laion-hpc search results/*/index --images results/*/filter/* --port 9000
                                       several indices, images straight from the shards
-laion-hpc search results/demo/index --host 0.0.0.0
+laion-hpc search results/demo/index --embeddings results/demo/embed/*
+                                      ranks and tells duplicates by the embeddings themselves
+laion-hpc search results/demo/index --host 0.0.0.0 --workers 8
                                       for others, too: put a server with TLS in front of it
 
 The page is at /, the API at /api/search and /openapi.json; clip-retrieval's clients find
@@ -17,10 +19,15 @@ import argparse
 import errno
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laion_hpc.arguments import count
 from laion_hpc.errors import LaionHpcError, UsageError
+from laion_hpc.search import workers
+from laion_hpc.search.limits import Limiter
+from laion_hpc.search.metrics import Metrics
 
 if TYPE_CHECKING:
     from laion_hpc.config import Config
@@ -42,6 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders of shards to show images from; else from where they were found",
     )
+    parser.add_argument(
+        "--embeddings",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders made by `embed`, to rank and compare by; else by the index's codes",
+    )
+    parser.add_argument(
+        "--workers",
+        type=count,
+        default=1,
+        metavar="N",
+        help="processes that answer; each loads the model, they share the index (1)",
+    )
     parser.add_argument("--config", help="YAML file (defaults otherwise)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the model (auto)"
@@ -51,15 +73,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if not 0 <= options.port < 65_536:
         raise UsageError(f"--port {options.port}: a port is between 0 and 65535")
+    from laion_hpc.config import load
+
+    config = load(options.config)
     # Before anything slow: a port in use is told at once.
     listener = _listen(options.host, options.port)
+    # Made before the workers, who share them.
+    metrics, limiter = Metrics(options.workers), Limiter(config.search.rate_limit)
     try:
-        _serve(options, listener)
+        if options.workers == 1:
+            _serve(options, config, listener, metrics, limiter)
+            return 0
+        return workers.run(
+            options.workers,
+            lambda worker, ready: _serve(
+                options, config, listener, metrics, limiter, worker, ready
+            ),
+        )
     except KeyboardInterrupt:
-        pass  # Ctrl-C is how a service ends
+        return 0  # Ctrl-C is how a service ends
     finally:
         listener.close()
-    return 0
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -67,7 +101,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Named TCP, or asyncio does not switch Nagle's algorithm off: 40 ms more for each answer.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise UsageError(f"--host {host}: not an address of this machine ({error})") from None
     try:
@@ -85,10 +120,17 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
+def _serve(
+    options: argparse.Namespace,
+    config: Config,
+    listener: socket.socket,
+    metrics: Metrics,
+    limiter: Limiter,
+    worker: int = 0,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     import uvicorn
 
-    from laion_hpc.config import load
     from laion_hpc.config.sections import ModelConfig
     from laion_hpc.models import Tower
     from laion_hpc.models import load as load_model
@@ -100,8 +142,8 @@ def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
     def load_tower(model: ModelConfig) -> Tower:
         return load_model(model, device=options.device)
 
-    config = load(options.config)
-    collections = open_collections(options.index)
+    metrics.write_as(worker)
+    collections = open_collections(options.index, options.embeddings)
     service = Service(
         collections,
         config.search,
@@ -109,19 +151,22 @@ def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
         images=Thumbnails(options.images) if options.images else None,
         web=_web(config),
     )
-    for collection in collections.values():
-        _say(f"{collection.name}: {collection.count:,} images, {collection.about.key}")
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    _say(f"http://{shown}:{port} (Ctrl-C ends it)")
+    ready()
+    if worker == 0:
+        for collection in collections.values():
+            _say(f"{collection.name}: {collection.count:,} images, {collection.about.key}")
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _say(f"http://{shown}:{port} (Ctrl-C ends it)")
     uvicorn.Server(
         uvicorn.Config(
-            create_app(service),
+            create_app(service, metrics=metrics, limiter=limiter),
             log_level="warning",
             access_log=False,  # what people search for is nobody else's business
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=5,
             server_header=False,
+            proxy_headers=False,  # whom to believe is search.trusted_proxies
         )
     ).run(sockets=[listener])
 

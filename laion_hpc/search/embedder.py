@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 Result = TypeVar("Result")
 Load = Callable[[ModelConfig], "Tower"]
+TEXTS = 64
+"""Texts embedded at once."""
+KNOWN = 4_096
+"""Texts whose vectors are remembered: 13 MB at 768 dimensions."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow formats that are decoded; the rest of its decoders are not for strangers' files."""
 
@@ -35,6 +41,9 @@ class Embedder:
         """Start loading; `width` is what the index expects of a vector."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._width = width
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Future[Vectors]] = {}
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
         self._tower: Future[Tower] = self._thread.submit(self._load, model, load)
 
     @property
@@ -46,8 +55,43 @@ class Embedder:
         return "ready" if error is None else str(error)
 
     async def text(self, text: str) -> Vectors:
-        """The unit vector of a text, (width,). RequestError 503 if the model cannot be loaded."""
-        return await self._run(lambda tower: tower.embed_texts([text])[0])
+        """The unit vector of a text, (width,). RequestError 503 if the model cannot be loaded.
+
+        Texts that come while the model is at work are embedded together after it; those asked
+        for last are remembered, since every further page of results asks for the same one.
+        """
+        with self._lock:
+            if text in self._known:
+                self._known.move_to_end(text)
+                return self._known[text]
+            if text not in self._waiting:
+                self._waiting[text] = Future()
+                self._thread.submit(self._embed_waiting)
+            future = self._waiting[text]
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+    def _embed_waiting(self) -> None:
+        with self._lock:
+            batch = dict(list(self._waiting.items())[:TEXTS])
+        if not batch:
+            return  # an earlier turn has taken them
+        try:
+            vectors = self._ready().embed_texts(list(batch))
+        except BaseException as error:
+            with self._lock:
+                for text in batch:
+                    del self._waiting[text]
+            for future in batch.values():
+                future.set_exception(error)
+            return
+        with self._lock:
+            for text, vector in zip(batch, vectors, strict=True):
+                del self._waiting[text]
+                self._known[text] = vector
+                if len(self._known) > KNOWN:
+                    self._known.popitem(last=False)
+        for future, vector in zip(batch.values(), vectors, strict=True):
+            future.set_result(vector)
 
     async def image(self, data: bytes, max_pixels: int) -> Vectors:
         """The unit vector of an image file. RequestError if it is not one or is too large."""
@@ -58,16 +102,16 @@ class Embedder:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, task: Callable[[Tower], Result]) -> Result:
-        def work() -> Result:
-            try:
-                tower = self._tower.result()
-            except Exception as error:
-                raise RequestError(
-                    f"searching by text or image is not possible now: {error}", 503
-                ) from None
-            return task(tower)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: task(self._ready()))
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _ready(self) -> Tower:
+        try:
+            return self._tower.result()
+        except Exception as error:
+            raise RequestError(
+                f"searching by text or image is not possible now: {error}", 503
+            ) from None
 
     def _load(self, model: ModelConfig, load: Load) -> Tower:
         try:

@@ -192,11 +192,21 @@ class Selections:
         self._made: OrderedDict[str, Future[Selection]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, wanted: Filter, *, safe: bool, unsafe_threshold: float) -> Selection | None:
-        """The selection of a filter; None if it selects everything."""
+    def get(
+        self,
+        wanted: Filter,
+        *,
+        safe: bool,
+        unsafe_threshold: float,
+        where: Sequence[Condition] = (),
+    ) -> Selection | None:
+        """The selection of a filter; None if it selects everything. With further conditions
+        (`where`) it is made anew each time."""
         tests = conditions(
             wanted, self._table.columns, safe=safe, unsafe_threshold=unsafe_threshold
         )
+        if where:
+            return Selection(self._table, [*tests, *where], self._blocks)
         if not tests:
             return None
         key = f"{safe} {unsafe_threshold} {wanted.model_dump_json()}"

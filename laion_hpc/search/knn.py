@@ -14,6 +14,8 @@ from laion_hpc.search.filters import Selection
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+DISTINCT_ROWS = 1_024
+"""Vectors compared at once with those kept before them."""
 FETCH_FACTOR = 8
 """Candidates looked at for each result wanted, at most, when duplicates are left out."""
 
@@ -78,14 +80,24 @@ def _parameters(index: Any, nprobe: int, selection: Selection | None) -> Any:
     return parameters
 
 
+def ranked(ids: Ids, scores: Vectors, count: int) -> Hits:
+    """The `count` best, best first; the lower id first where they tie."""
+    order = np.lexsort((ids, -scores))[:count]
+    return Hits(ids[order], np.asarray(scores[order], np.float32))
+
+
 def distinct(vectors: Vectors, threshold: float) -> npt.NDArray[np.bool_]:
     """Which of the unit vectors (n, d), best first, to keep: none is closer than `threshold` to
-    one kept before it."""
-    alike = vectors @ vectors.T >= threshold
+    one kept before it. Memory: n · DISTINCT_ROWS cosines."""
     keep = np.ones(len(vectors), bool)
-    for row in range(len(vectors)):
-        if keep[row]:
-            keep[row + 1 :] &= ~alike[row, row + 1 :]
+    for first in range(0, len(vectors), DISTINCT_ROWS):
+        part = slice(first, first + DISTINCT_ROWS)
+        before = vectors[:first][keep[:first]]
+        keep[part] = (vectors[part] @ before.T < threshold).all(axis=1)
+        alike = vectors[part] @ vectors[part].T >= threshold
+        for row in range(len(alike)):
+            if keep[first + row]:
+                keep[first + row + 1 : part.stop] &= ~alike[row, row + 1 :]
     return keep
 
 

@@ -16,9 +16,11 @@ from laion_hpc.config.sections import SearchConfig
 from laion_hpc.search.collection import Collection
 from laion_hpc.search.embedder import Embedder, Load
 from laion_hpc.search.faults import RequestError
-from laion_hpc.search.filters import Filter, Selection
+from laion_hpc.search.filters import Condition, Filter, Selection
+from laion_hpc.search.histograms import EDGES, spread
 from laion_hpc.search.knn import Hits
-from laion_hpc.search.queries import SearchRequest, image_bytes
+from laion_hpc.search.predicate import as_sql
+from laion_hpc.search.queries import Example, SearchRequest, image_bytes
 from laion_hpc.search.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -39,9 +41,12 @@ class Service:
         load: Load,
         images: Thumbnails | None = None,
         web: Settings | str = "image URLs are switched off",
+        ahead: bool = True,
     ) -> None:
-        """Start loading the models. `web`: how to fetch an image, or why that is not done."""
+        """`web`: how to fetch an image, or why that is not done. `ahead`: load the models and
+        make the filter of safe mode now, before anybody asks."""
         self.collections = dict(collections)
+        self._load = load
         self.config = config
         self.images = images
         self._web = web
@@ -50,15 +55,11 @@ class Service:
             max(4, os.cpu_count() or 1), "query", initializer=_one_thread_each
         )
         self._embedders: dict[str, Embedder] = {}
-        for collection in self.collections.values():
-            key = collection.model.model_dump_json()
-            if key not in self._embedders:
-                self._embedders[key] = Embedder(
-                    collection.model, load, width=collection.about.dimension
-                )
-        for collection in self.collections.values():
-            # Everybody's first query is in safe mode: its filter is made before.
-            self._threads.submit(self._selection, collection, Filter(), True)
+        if ahead:
+            for collection in self.collections.values():
+                self.embedder(collection)
+                # Everybody's first query is in safe mode.
+                self._threads.submit(self.selection, collection, Filter(), True)
 
     def close(self) -> None:
         """Let go of threads and models."""
@@ -76,7 +77,12 @@ class Service:
 
     def embedder(self, collection: Collection) -> Embedder:
         """The model that embeds queries for an index."""
-        return self._embedders[collection.model.model_dump_json()]
+        key = collection.model.model_dump_json()
+        if key not in self._embedders:
+            self._embedders[key] = Embedder(
+                collection.model, self._load, width=collection.about.dimension
+            )
+        return self._embedders[key]
 
     async def search(self, request: SearchRequest) -> dict[str, Any]:
         """The answer of `/api/search`."""
@@ -88,26 +94,100 @@ class Service:
         return await self.in_thread(lambda: self._answer(collection, request, vector))
 
     async def vector(self, collection: Collection, request: SearchRequest) -> Vectors:
-        """The unit vector of a query, (width,)."""
-        parts: list[Vectors] = []
-        embedder = self.embedder(collection)
-        if request.text.strip():
-            parts.append(await embedder.text(request.text.strip()))
-        pixels = self.config.max_image_pixels
-        if request.image:
-            parts.append(await embedder.image(image_bytes(request.image), pixels))
-        if request.image_url:
-            parts.append(await embedder.image(await self._fetch(request.image_url), pixels))
-        if request.id is not None:
-            parts.append(await self.in_thread(partial(self._vector_of, collection, request.id)))
-        if request.embedding:
-            parts.append(_unit(request.embedding, collection.about.dimension))
-        mean = np.mean(parts, axis=0)
-        length = float(np.linalg.norm(mean))
+        """The unit vector of a query, (width,): the weighted sum of its parts."""
+        total = np.zeros(collection.about.dimension)
+        for vector in await self._vectors(collection, request):
+            total += vector
+        for part in request.parts:
+            for vector in await self._vectors(collection, part):
+                total += part.weight * vector
+        length = float(np.linalg.norm(total))
         if length < 1e-6:
             raise RequestError("the parts of the query cancel each other out")
-        vector: Vectors = np.asarray(mean / length, np.float32)
-        return vector
+        unit: Vectors = np.asarray(total / length, np.float32)
+        return unit
+
+    async def _vectors(self, collection: Collection, example: Example) -> list[Vectors]:
+        found: list[Vectors] = []
+        pixels = self.config.max_image_pixels
+        if example.text.strip():
+            found.append(await self.embedder(collection).text(example.text.strip()))
+        if example.image:
+            data = image_bytes(example.image)
+            found.append(await self.embedder(collection).image(data, pixels))
+        if example.image_url:
+            data = await self._fetch(example.image_url)
+            found.append(await self.embedder(collection).image(data, pixels))
+        if example.id is not None:
+            found.append(await self.in_thread(partial(self._vector_of, collection, example.id)))
+        if example.embedding:
+            found.append(_unit(example.embedding, collection.about.dimension))
+        return found
+
+    async def found(
+        self,
+        collection: Collection,
+        request: SearchRequest,
+        count: int | None,
+        *,
+        where: Sequence[Condition] = (),
+    ) -> Hits:
+        """What a query finds: the best `count`, or for one that asks nothing a random sample.
+
+        `where` are further conditions on the metadata. A sample's scores are NaN. None: all that
+        pass the filters, best first, or in the order of ids where nothing is asked.
+        """
+        vector = await self.vector(collection, request) if request.asks else None
+        return await self.in_thread(lambda: self._found(collection, request, vector, count, where))
+
+    def _found(
+        self,
+        collection: Collection,
+        request: SearchRequest,
+        vector: Vectors | None,
+        count: int | None,
+        where: Sequence[Condition] = (),
+    ) -> Hits:
+        selection = self.selection(collection, request.filter, request.safe, where)
+        if vector is not None:
+            return collection.nearest(
+                vector,
+                collection.count if count is None else count,
+                selection=selection,
+                nprobe=request.nprobe,
+                duplicates_from=self.config.duplicate_cosine if request.deduplicate else None,
+            )
+        if count is None:
+            ids = collection.all_ids() if selection is None else selection.ids()
+        else:
+            ids = collection.sample(request.seed, count, selection)
+        return Hits(ids, np.full(len(ids), np.nan, np.float32))
+
+    def basket(self, collection: Collection, ids: Sequence[int]) -> Hits:
+        """These items, in this order, without scores; RequestError 404 for one not there."""
+        for number in ids:
+            if not collection.table.has(number):
+                raise RequestError(f"there is no item {number} in {collection.name}", 404)
+        return Hits(np.array(ids, np.int64), np.full(len(ids), np.nan, np.float32))
+
+    async def histograms(self, request: SearchRequest) -> dict[str, Any]:
+        """The answer of `/api/histograms`: how the numbers of the best results are spread."""
+        collection = self.collection(request.index)
+        hits = await self.found(collection, request, self.config.max_results)
+        return await self.in_thread(lambda: self._histograms(collection, hits))
+
+    def _histograms(self, collection: Collection, hits: Hits) -> dict[str, Any]:
+        ids, columns = hits.ids.tolist(), collection.table.columns
+        edges = {"similarity": collection.similarity_edges} | EDGES
+        found = {
+            name: spread(edges[name], collection.table.numbers(ids, name))
+            for name in edges
+            if name in columns
+        }
+        if "width" in columns and "height" in columns:
+            sides = [collection.table.numbers(ids, side) for side in ("width", "height")]
+            found["size"] = spread(edges["size"], np.minimum(*sides))
+        return {"index": collection.name, "counted": len(ids), "columns": found}
 
     def hits(
         self,
@@ -124,7 +204,7 @@ class Service:
         return collection.nearest(
             vector,
             count,
-            selection=self._selection(collection, wanted, safe),
+            selection=self.selection(collection, wanted, safe),
             nprobe=nprobe,
             duplicates_from=self.config.duplicate_cosine if deduplicate else None,
         )
@@ -151,28 +231,15 @@ class Service:
         self, collection: Collection, request: SearchRequest, vector: Vectors | None
     ) -> dict[str, Any]:
         end = request.offset + request.num
-        scores: Sequence[float | None]
         # One more than wanted tells whether there are more.
-        if vector is None:
-            selection = self._selection(collection, request.filter, request.safe)
-            ids = collection.sample(request.seed, end + 1, selection)
-            scores = [None] * len(ids)
-        else:
-            hits = self.hits(
-                collection,
-                vector,
-                end + 1,
-                wanted=request.filter,
-                safe=request.safe,
-                deduplicate=request.deduplicate,
-                nprobe=request.nprobe,
-            )
-            ids, scores = hits.ids, [round(float(score), 4) for score in hits.scores]
+        hits = self._found(collection, request, vector, end + 1)
         part = slice(request.offset, end)
+        scores = [None if vector is None else round(float(score), 4) for score in hits.scores[part]]
         return {
             "index": collection.name,
-            "results": self._rows(collection, ids[part].tolist(), scores[part]),
-            "more": len(ids) > end and end < self.config.max_results,
+            "results": self._rows(collection, hits.ids[part].tolist(), scores),
+            "more": len(hits.ids) > end and end < self.config.max_results,
+            "where": as_sql(request.filter),
         }
 
     def _rows(
@@ -187,9 +254,16 @@ class Service:
             rows.append({"id": number, "score": score, "image": image, **row})
         return rows
 
-    def _selection(self, collection: Collection, wanted: Filter, safe: bool) -> Selection | None:
+    def selection(
+        self,
+        collection: Collection,
+        wanted: Filter,
+        safe: bool,
+        where: Sequence[Condition] = (),
+    ) -> Selection | None:
+        """The ids that a filter (and further conditions) allow; None for all."""
         return collection.selection(
-            wanted, safe=safe, unsafe_threshold=self.config.unsafe_threshold
+            wanted, safe=safe, unsafe_threshold=self.config.unsafe_threshold, where=where
         )
 
     def _vector_of(self, collection: Collection, number: int) -> Vectors:

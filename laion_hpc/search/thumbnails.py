@@ -20,6 +20,8 @@ TYPES = {
     "webp": "image/webp",
 }
 """Extensions of members that are served, and how; anything else in a shard is not."""
+EXTENSIONS = {media_type: extension for extension, media_type in reversed(TYPES.items())}
+"""The way back: the usual extension of each."""
 KEPT_SHARDS = 256
 """Shards whose offsets are remembered: 2 MB each at 10,000 samples."""
 

@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
 from laion_hpc.index_folder import vector_id
+from laion_hpc.shards import read_shard
 from tests.browser.conftest import Visit
 from tests.search.world import World, words
 
@@ -130,21 +132,161 @@ def test_details_by_keyboard(visit: Visit) -> None:
     assert below > box["y"] + 10
 
 
-def test_more_like_this(visit: Visit) -> None:
+def test_similar(visit: Visit) -> None:
     page = visit.go("/?q=red&safe=0")
     chosen = visit.ids()[1]
     page.locator(".tile").nth(1).click()
+    assert page.url.endswith(f"#{chosen}")
     page.click("#d-similar")
-    expect(page.locator("#part-label")).to_have_text("More like this")
-    until(page, "document.querySelector('#part-image').naturalWidth > 0")
-    assert state(page) == {"id": chosen, "safe": "0"}
+    expect(page.locator(".part.like")).to_have_text("More like this")
+    until(page, "document.querySelector('.part img').naturalWidth > 0")
+    assert state(page) == {"like": chosen, "safe": "0"}
     expect(page.locator("#summary")).to_contain_text("closest first")
     found = visit.ids()
     assert found
     assert chosen not in found
-    page.click("#part-remove")
-    expect(page.locator("#part")).to_be_hidden()
+    page.get_by_label("Leave this picture out").click()
+    expect(page.locator("#parts")).to_be_hidden()
     assert state(page) == {"safe": "0"}
+
+
+def test_more_like_these_less_like_those(visit: Visit, world: World) -> None:
+    page = visit.go("/?q=red&safe=0")
+    first, second, third = visit.ids()[:3]
+    page.locator(f'.tile[data-id="{first}"]').hover()
+    page.locator(f'li:has([data-id="{first}"]) .act-more').click()
+    expect(page.locator(".part")).to_have_count(1)
+    visit.ids()
+    page.locator(f'.tile[data-id="{second}"]').focus()
+    page.keyboard.press("-")
+    expect(page.locator(".part.unlike")).to_have_text("Less like this")
+    visit.ids()
+    page.locator(f'.tile[data-id="{third}"]').click()
+    page.click("#d-more")
+    assert state(page) == {"q": "red", "safe": "0", "like": f"{first},{third}", "unlike": second}
+    expect(page.locator("#summary")).to_contain_text("closest first")
+    found = visit.ids()
+    page.reload()  # the address says it all
+    visit.ids()
+    expect(page.locator(".part")).to_have_count(3)
+    assert visit.ids() == found
+    page.get_by_label("Turn into: less like this").first.click()
+    expect(page.locator(".part.unlike")).to_have_count(2)
+    assert state(page)["unlike"] == f"{second},{first}"
+    assert page.title() == "red and 3 pictures – demo"
+
+
+def test_an_address_can_name_a_picture(visit: Visit) -> None:
+    number = vector_id(12, 4)
+    page = visit.go(f"/?q=red#{number}")
+    expect(page.locator("#details")).to_be_visible()
+    expect(page.locator("#d-facts")).to_contain_text("demo-0012-00000-00004")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/?q=red")
+
+
+def test_others_at_random_have_an_address(visit: Visit) -> None:
+    page = visit.go()
+    page.click("#shuffle")
+    page.wait_for_url("**/?seed=*")
+    found = visit.ids()
+    page.reload()
+    assert visit.ids() == found
+
+
+def test_histograms_follow_the_query_and_the_sliders(visit: Visit) -> None:
+    page = visit.go("/?q=red&safe=0")
+    page.click("#filters-toggle")
+    bars = page.locator('[data-bars="similarity"] rect')
+    expect(bars).to_have_count(10)
+    counts = bars.evaluate_all("all => all.map(bar => Number(bar.dataset.count))")
+    assert sum(counts) == 120
+    expect(page.locator(".bars rect.out")).to_have_count(0)
+    page.locator("#similarity").fill("0.35")
+    page.locator("#similarity").dispatch_event("input")
+    expect(page.locator('[data-bars="similarity"] rect.out')).to_have_count(5)
+    page.locator("#similarity").dispatch_event("change")
+    visit.ids()
+    shown = page.locator(".tile").count()
+    assert shown == sum(counts[5:])
+    # The bars left out are still there to see, so that the slider can be set back.
+    again = bars.evaluate_all("all => all.map(bar => Number(bar.dataset.count))")
+    assert again == counts
+    page.select_option("#language", "de")
+    until(page, """[...document.querySelectorAll('[data-bars="size"] rect')]
+        .reduce((sum, bar) => sum + Number(bar.dataset.count), 0) === 24""")  # fmt: skip
+    expect(page.locator('[data-column="aesthetic"]')).to_be_hidden()  # this index has none
+
+
+def test_basket_is_kept_and_exported(visit: Visit, tmp_path: Path) -> None:
+    page = visit.go("/?q=red&safe=0")
+    first = visit.ids()[0]
+    page.locator(f'.tile[data-id="{first}"]').focus()
+    page.keyboard.press("b")
+    expect(page.locator("#basket-count")).to_have_text("1")
+    page.goto("/?q=blue&safe=0")
+    expect(page.locator("#basket-count")).to_have_text("1")
+    second = next(number for number in visit.ids() if number != first)
+    page.locator(f'.tile[data-id="{second}"]').click()
+    page.click("#d-collect")
+    expect(page.locator("#d-collect")).to_have_attribute("aria-pressed", "true")
+    page.reload()
+    visit.ids()
+    page.keyboard.press("Escape")
+    expect(page.locator("#basket-count")).to_have_text("2")
+    page.click("#basket-open")
+    expect(page.locator("#basket-items li")).to_have_count(2)
+    for kind in ("parquet", "txt", "tar"):
+        page.check(f"input[value={kind}]")
+        with page.expect_download() as download:
+            page.click("#export-go")
+        download.value.save_as(tmp_path / f"subset.{kind}")
+        expect(page.locator("#export-said")).to_have_text(f"2 rows in demo-subset.{kind}.")
+    ids = [int(first), int(second)]
+    assert pq.read_table(tmp_path / "subset.parquet")["id"].to_pylist() == ids
+    assert len((tmp_path / "subset.txt").read_text().splitlines()) == 2
+    assert [set(s.members) for s in read_shard(tmp_path / "subset.tar")] == [
+        {"jpg", "txt", "json"}
+    ] * 2
+    page.click("#basket-clear")
+    expect(page.locator("#basket-empty")).to_be_visible()
+    expect(page.locator("#from-basket")).to_be_disabled()
+
+
+def test_a_whole_query_is_exported(visit: Visit, world: World, tmp_path: Path) -> None:
+    page = visit.go("/?q=red&lang=de&unique=1&safe=0")
+    page.click("#basket-open")
+    page.fill("#export-num", "15")
+    expect(page.locator("#export-command-text")).to_have_text(
+        "laion-hpc subset INDEX_DIR --query 'red' --where 'language IN ('\\''de'\\'')' "
+        "--unsafe --unique --top 15 --to subset.parquet"
+    )
+    with page.expect_download() as download:
+        page.click("#export-go")
+    download.value.save_as(tmp_path / "subset.parquet")
+    table = pq.read_table(tmp_path / "subset.parquet")
+    assert [str(number) for number in table["id"].to_pylist()] == visit.ids()[:15]
+    page.route("**/api/export", lambda route: route.abort())
+    page.click("#export-go")
+    expect(page.locator("#export-said.error")).to_contain_text("does not answer")
+    visit.complaints.clear()
+
+
+def test_all_that_is_shown_is_collected(visit: Visit) -> None:
+    page = visit.go("/?q=red")
+    shown = len(visit.ids())
+    page.click("#collect")
+    expect(page.locator("#basket-count")).to_have_text(str(shown))
+    expect(page.locator("li.collected")).to_have_count(shown)
+
+
+def test_keys_are_told(visit: Visit) -> None:
+    page = visit.go("/?q=red")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).to_be_hidden()
 
 
 def test_search_with_a_picture(visit: Visit, picture: Path) -> None:
@@ -152,11 +294,11 @@ def test_search_with_a_picture(visit: Visit, picture: Path) -> None:
     page.click("#picture")
     expect(page.locator("#address")).to_be_focused()
     page.set_input_files("#file", picture)
-    expect(page.locator("#part-label")).to_have_text("Your picture")
+    expect(page.locator(".part")).to_have_text("Your picture")
     expect(page.locator(".tile").first).to_have_attribute("data-id", str(vector_id(3, 11)))
     page.reload()  # a picture is no part of the address, but of the visit
     expect(page.locator(".tile").first).to_have_attribute("data-id", str(vector_id(3, 11)))
-    expect(page.locator("#part")).to_be_visible()
+    expect(page.locator(".part")).to_be_visible()
 
 
 def test_drop_a_picture(visit: Visit, picture: Path) -> None:
@@ -290,7 +432,7 @@ def test_phone(visit: Visit) -> None:
     small = page.eval_on_selector_all(
         "button, select, .button",
         """all => all.filter(e => e.offsetParent && e.getBoundingClientRect().height < 32
-            && !e.closest('.part')).map(e => e.id || e.className)""",
+            && !e.closest('.part, .small-actions')).map(e => e.id || e.className)""",
     )
     assert small == []
 

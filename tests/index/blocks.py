@@ -15,6 +15,7 @@ from laion_hpc.index.embeddings import Vectors
 from laion_hpc.index.merge import merge
 from laion_hpc.index.metadata import lay_out
 from laion_hpc.index.train import train
+from laion_hpc.index_folder import Modality
 from laion_hpc.ledger import Ledger
 
 CENTRES = 40
@@ -118,6 +119,7 @@ def build(
     threads: int = 1,
     tags: dict[int, Path] | None = None,
     reverse: bool = False,
+    modality: Modality = "image",
 ) -> Path:
     """Train, add, merge (and lay out metadata where there are tags); the index folder."""
     key = digest(settings, "index")
@@ -129,6 +131,7 @@ def build(
         digest=key,
         seed=settings.dataset.seed,
         threads=threads,
+        modality=modality,
     )
     paths = []
     for block in order:

@@ -11,7 +11,7 @@ from laion_hpc import ledger
 from laion_hpc.config import digest
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.index.add import add, map_lists
-from laion_hpc.index.evaluate import open_index, search_parameters
+from laion_hpc.index.evaluate import evaluate, open_index, search_parameters
 from laion_hpc.index.merge import merge
 from laion_hpc.index.train import train
 from laion_hpc.index_folder import PLACES, read_about, vector_id
@@ -103,6 +103,22 @@ def test_training_is_reproducible_with_threads(
     assert (tmp_path / "1.index").read_bytes() == (tmp_path / "2.index").read_bytes()
 
 
+def test_an_index_of_the_texts(tmp_path: Path) -> None:
+    images, texts = clustered(400, WIDTH, seed=1), clustered(400, WIDTH, seed=2)
+    folder = write_block(tmp_path / "0007", images, samples(7, 400), texts=texts)
+    built = build(tmp_path / "text", {7: folder}, config(key="IVF4,SQfp16"), modality="text")
+    about = read_about(built)
+    assert (about.modality, about.count) == ("text", 400)
+    assert (built / "text.ivfdata").stat().st_size > 0
+    assert not list(built.glob("image.*"))
+    _, ids = neighbours(built, texts[:30], 1)
+    assert ids[:, 0].tolist() == [vector_id(7, row) for row in range(30)]
+    settings = config(evaluate_queries=50).index
+    result = evaluate(built, [folder], built / "evaluation.json", config=settings, seed=0)
+    assert result["queries"] == {"image": 50, "text": 50}
+    assert result["recall"][-1]["text"] == {"1": 1.0, "10": 1.0, "100": 1.0}
+
+
 def test_places_lead_from_id_to_vector(index: Path) -> None:
     opened = open_index(index)
     places = np.load(index / PLACES, mmap_mode="r")
@@ -166,12 +182,31 @@ def test_keys_that_will_not_do(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_gpu_is_used_where_there_is_one(
+    blocks: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(
+        faiss, "index_cpu_to_all_gpus", lambda index: sent.append(index) or index, raising=False
+    )
+    for device, uses in (("cpu", 0), ("auto", 1), ("cuda", 2)):
+        settings = config(key="IVF8,Flat", device=device).index
+        train([blocks[3]], tmp_path / f"{device}.index", config=settings, digest="", seed=0)
+        assert len(sent) == uses
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    settings = config(device="cuda").index
+    with pytest.raises(UsageError, match="sees no GPU"):
+        train([blocks[3]], tmp_path / "t.index", config=settings, digest="", seed=0)
+
+
 def test_wrong_inputs_are_named(blocks: dict[int, Path], index: Path, tmp_path: Path) -> None:
     trained = index / "trained.index"
     with pytest.raises(InputError, match="no such folder"):
         add(trained, tmp_path / "none", tmp_path / "o.index", block=0, digest="")
     with pytest.raises(InputError, match="not a whole faiss index"):
         (tmp_path / "bad.index").write_bytes(trained.read_bytes()[:50])
+        shutil.copy(ledger.path_of(trained), tmp_path / "bad.ledger.json")
         add(tmp_path / "bad.index", blocks[3], tmp_path / "o.index", block=0, digest="")
     wide = write_block(tmp_path / "0001", clustered(10, 48, seed=1), samples(1, 10))
     with pytest.raises(InputError, match="vectors of 48 numbers"):

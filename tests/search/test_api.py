@@ -77,6 +77,53 @@ def test_parts_of_a_query_are_averaged(client: TestClient, world: World) -> None
     assert {one, vector_id(12, 9)} <= set(ids)
 
 
+def test_less_like_that(client: TestClient, world: World) -> None:
+    text = "red star"
+    plain = search(client, text=text, num=100, safe=False)["results"]
+    away = plain[0]["id"]
+    parts = [{"text": text}, {"id": away, "weight": -0.5}]
+    moved = search(client, parts=parts, num=100, safe=False)["results"]
+    places = [[row["id"] for row in found].index(away) for found in (plain, moved)]
+    assert places[0] == 0 < places[1]
+    # Parts of weight 1 are what the same fields are without them.
+    one = search(client, text=text, id=away, num=20)["results"]
+    parts = [{"text": text}, {"id": away}]
+    assert search(client, parts=parts, num=20)["results"] == one
+    parts = [{"id": away}, {"id": away, "weight": -1}]
+    assert "cancel" in refused(client, parts=parts)[1]
+
+
+def test_histograms_count_the_best_results(client: TestClient) -> None:
+    body = {"text": "red", "filter": {"language": ["de"]}, "safe": False}
+    answer = client.post("/api/histograms", content=json.dumps(body)).json()
+    rows = search(client, **body, num=100)["results"]
+    assert answer["counted"] == len(rows) == 24
+    assert set(answer["columns"]) == {"similarity", "punsafe", "pwatermark", "size"}
+    for name, bars in answer["columns"].items():
+        assert len(bars["edges"]) == len(bars["counts"]) + 1
+        assert sum(bars["counts"]) == 24
+        values = [min(row["width"], row["height"]) if name == "size" else row[name] for row in rows]
+        start, end = bars["edges"][1], bars["edges"][2]
+        assert bars["counts"][1] == sum(start <= value < end for value in values)
+
+
+def test_texts_are_embedded_once(world: World) -> None:
+    asked: list[list[str]] = []
+
+    class Counting:
+        def embed_texts(self, texts: list[str]) -> np.ndarray:
+            asked.append(texts)
+            return world.tower.embed_texts(texts)
+
+    service = world.service()
+    service._load = lambda model: Counting()  # type: ignore[assignment,return-value]
+    service._embedders.clear()
+    with TestClient(create_app(service)) as client:
+        for offset in (0, 10, 20):
+            search(client, text="red star", num=10, offset=offset)
+    assert asked == [["warm up"], ["red star"]]
+
+
 def test_pages_follow_each_other(client: TestClient) -> None:
     whole = search(client, text="red", num=45)["results"]
     pages = [search(client, text="red", num=15, offset=start) for start in (0, 15, 30)]
@@ -169,6 +216,8 @@ def test_indices_tell_what_can_be_asked(client: TestClient) -> None:
     (about,) = client.get("/api/indices").json()
     assert (about["name"], about["count"], about["text"]) == ("demo", 120, "ready")
     assert about["safe_mode"] is True
+    assert about["similarity"] == [0.3, 0.4]
+    assert about["max_export"] == 10_000
     assert dict(about["languages"]) == {"en": 48, "de": 24, "ja": 24, "": 24}
     assert {"punsafe", "pwatermark", "host"} <= set(about["columns"])
 

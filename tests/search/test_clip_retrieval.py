@@ -1,12 +1,17 @@
 """clip-retrieval's contract, as its `ClipClient` and its front end use it."""
 
 import base64
+import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from laion_hpc.index_folder import vector_id
+from laion_hpc.search.app import create_app
+from tests.index.blocks import build, config
 from tests.search.world import World, caption, words
 
 DEFAULTS = {
@@ -49,6 +54,20 @@ def test_clip_client_by_image_and_embedding(client: TestClient, world: World) ->
     picture = base64.b64encode(world.pictures[12][8]).decode()
     for query in ({"image": picture}, {"embedding_input": world.vectors[78].tolist()}):
         assert knn(client, **query, use_safety_model=False)[0]["id"] == vector_id(12, 8)
+
+
+def test_modality_text_searches_the_captions(world: World, tmp_path: Path) -> None:
+    index = shutil.copytree(world.index, tmp_path / "demo" / "index")
+    blocks = {int(folder.name): folder for folder in world.embeddings}
+    build(index / "text", blocks, config(key="IVF4,SQfp16"), modality="text")
+    service = dataclasses.replace(world, index=index).service(embeddings=True)
+    assert list(service.collections) == ["demo", "demo-captions"]
+    with TestClient(create_app(service)) as both:
+        scene = world.scenes[3][4]
+        query = {"text": " ".join(words(scene)), "use_safety_model": False}
+        found = knn(both, **query, modality="text", num_images=5)
+        assert found[0]["caption"] == caption(scene)
+        assert both.post("/knn-service", content=b'{"text": "red", "modality": "sound"}').is_error
 
 
 def test_rows_past_num_images_carry_id_and_similarity_only(client: TestClient) -> None:

@@ -3,19 +3,35 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from schemathesis.checks import CHECKS, load_all_checks
 from starlette.testclient import TestClient
 
 from laion_hpc.search.clip_retrieval import KnnRequest, MetadataRequest
 from laion_hpc.search.filters import Filter
-from laion_hpc.search.queries import SearchRequest
+from laion_hpc.search.openapi import description
+from laion_hpc.search.queries import ExportRequest, SearchRequest
 
 PATHS = {
     "/api/search": SearchRequest,
+    "/api/histograms": SearchRequest,
+    "/api/export": ExportRequest,
     "/knn-service": KnnRequest,
     "/metadata": MetadataRequest,
 }
+NEGATIVE = schemathesis.GenerationMode.NEGATIVE
+load_all_checks()
+CHECKED = CHECKS.get_by_names(
+    [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    ]
+)
 numbers = (
     st.integers(-(2**70), 2**70)
     | st.integers(-2, 200)
@@ -50,6 +66,8 @@ common = settings(
 
 def check(answer: Any) -> None:
     assert answer.status_code in (200, 400, 403, 404, 413, 415), answer.text
+    if "content-disposition" in answer.headers:
+        return  # a file
     assert answer.headers["content-type"].startswith("application/json")
     content = json.loads(answer.text, parse_constant=lambda word: 1 / 0)
     if answer.status_code != 200:
@@ -91,3 +109,26 @@ def test_wrong_paths(client: TestClient, start: str, rest: str) -> None:
     assert client.get(start + path).status_code in (200, 404)
     assert client.get(start + "9" * 5_000).status_code == 404
     assert client.get(f"/api/item/3?index={path}").status_code in (200, 404)
+
+
+OPERATIONS = [
+    (path, method) for path, methods in description()["paths"].items() for method in methods
+]
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_as_the_description_says(client: TestClient, path: str, method: str) -> None:
+    """Whatever the description allows, and what it does not: an answer that it names."""
+    operation = schemathesis.openapi.from_asgi("/openapi.json", client.app)[path][method]
+
+    @settings(
+        max_examples=12,
+        deadline=10_000,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=NEGATIVE))
+    def answered(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKED)
+
+    answered()

@@ -24,7 +24,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.index_folder import vector_id
 from laion_hpc.search.app import create_app
 from laion_hpc.search.collection import open_collections
-from laion_hpc.search.command import _web
+from laion_hpc.search.command import _listen, _web
 from laion_hpc.search.embedder import decode
 from laion_hpc.search.faults import RequestError
 from laion_hpc.search.service import Service
@@ -41,6 +41,12 @@ def test_port_in_use(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     error = capsys.readouterr().err
     assert f"port {port} of 127.0.0.1 is in use" in error
     assert "--port" in error
+
+
+def test_answers_are_sent_at_once() -> None:
+    """asyncio sends without delay (TCP_NODELAY) only where the socket says that it is TCP."""
+    with _listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_wrong_usage(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

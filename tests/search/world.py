@@ -71,6 +71,7 @@ class FakeTower:
 class World:
     index: Path
     shards: list[Path]
+    embeddings: list[Path]
     scenes: dict[int, list[Scene]]
     pictures: dict[int, list[bytes]]
     tower: FakeTower
@@ -83,14 +84,16 @@ class World:
         self,
         *,
         images: bool = True,
+        embeddings: bool = False,
+        shards: Sequence[Path] | None = None,
         web: Settings | str = "image URLs are switched off",
         **settings: object,
     ) -> Service:
         return Service(
-            open_collections([self.index]),
-            SearchConfig.model_validate(settings),
+            open_collections([self.index], self.embeddings if embeddings else ()),
+            SearchConfig.model_validate({"rate_limit": 0} | settings),
             load=self.load,  # type: ignore[arg-type]
-            images=Thumbnails(self.shards) if images else None,
+            images=Thumbnails(shards or self.shards) if images else None,
             web=web,
         )
 
@@ -133,7 +136,7 @@ def make_world(root: Path, *, rows: dict[int, int] | None = None, size: int = 64
     index = build(root / "demo" / "index", blocks, config(key="IVF8,SQfp16"), tags=tags)
     vectors = np.concatenate(everything)
     tower = FakeTower(np.stack(looks), vectors)
-    return World(index, shards, scenes, pictures, tower, vectors)
+    return World(index, shards, list(blocks.values()), scenes, pictures, tower, vectors)
 
 
 def _cut(image: Image.Image, ratio: float) -> Image.Image:

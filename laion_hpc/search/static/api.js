@@ -24,3 +24,21 @@ export const search = (body, signal) =>
   ask("/api/search", { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, signal });
 
 export const item = (index, id) => ask(`/api/item/${id}?index=${encodeURIComponent(index)}`);
+
+export const histograms = (body, signal) => ask("/api/histograms", { method: "POST", body: JSON.stringify(body), signal });
+
+/** A file of rows, how many they are and how many were left out. */
+export async function exported(body) {
+  let answer;
+  try {
+    answer = await fetch("/api/export", { method: "POST", body: JSON.stringify(body) });
+  } catch {
+    throw new Error("The service does not answer. Is it still running?");
+  }
+  if (!answer.ok) {
+    const content = await answer.json().catch(() => ({}));
+    throw new Error(content.error || `The service answered with an error (${answer.status}).`);
+  }
+  const number = (name) => Number(answer.headers.get(name) || 0);
+  return { blob: await answer.blob(), rows: number("x-rows"), left: number("x-left-out") };
+}

@@ -1,14 +1,17 @@
 // The page: one state, shown by the address, the controls and the grid.
 
 import * as api from "/api.js";
+import * as bars from "/bars.js";
+import * as basket from "/basket.js";
 import * as details from "/details.js";
+import * as examples from "/examples.js";
 import * as filters from "/filters.js";
 import * as grid from "/grid.js";
+import * as parts from "/parts.js";
 import * as pictures from "/pictures.js";
-import { DEFAULTS, asks, filtered, fromAddress, toAddress, toRequest } from "/state.js";
+import { DEFAULTS, asks, filtered, fromAddress, hasParts, toAddress, toRequest, withoutSliders } from "/state.js";
 
 const PAGE = 48; // results fetched at once
-const EXAMPLES = 5;
 const $ = (id) => document.getElementById(id);
 const newSeed = () => Math.floor(Math.random() * 2 ** 31);
 
@@ -19,6 +22,8 @@ let results = [];
 let fetched = 0; // results asked for so far, among them the picture that the query is
 let more = false;
 let busy = null; // the AbortController of the request under way
+let counting = null; // the same of the histograms
+let where = ""; // the filters as SQL
 
 const about = () => abouts.find((entry) => entry.name === state.index) || abouts[0];
 
@@ -28,32 +33,22 @@ function showQuery() {
   const start = !asks(state);
   document.body.dataset.view = start && !filtered(state) ? "start" : "results";
   if (document.activeElement !== $("text") || $("text").value.trim() !== state.text) $("text").value = state.text;
-  const part = state.image || state.url || state.id !== null;
-  $("part").hidden = !part;
-  $("text").placeholder = part ? "Add words" : "Describe a picture";
-  if (part) {
-    $("part-label").textContent = state.id !== null ? "More like this" : "Your picture";
-    const source = state.image || state.url;
-    if (source) $("part-image").src = source;
-    else showItemPart(state.id);
-  }
+  $("text").placeholder = hasParts(state) ? "Add words" : "Describe a picture";
+  parts.show(state, about().name, go);
   filters.show(state);
   $("index").value = about().name;
-  const words = state.text || (part ? $("part-label").textContent : "");
-  document.title = words ? `${words} – ${about().name}` : `${about().name} – image search`;
+  document.title = asks(state) ? `${words()} – ${about().name}` : `${about().name} – image search`;
 }
 
-async function showItemPart(id) {
-  try {
-    const item = results.find((entry) => entry.id === id) || (await api.item(about().name, id));
-    if (state.id === id) grid.load($("part-image"), item, () => $("part-image").removeAttribute("src"));
-  } catch {
-    $("part-image").removeAttribute("src"); // the search itself tells what is wrong
-  }
+/** The query in words. */
+function words() {
+  const count = state.like.length + state.unlike.length + (state.image || state.url ? 1 : 0);
+  return [state.text.trim(), count ? `${count} ${count === 1 ? "picture" : "pictures"}` : ""].filter(Boolean).join(" and ");
 }
 
 function summarise() {
   $("shuffle").hidden = asks(state) || results.length === 0;
+  $("collect").hidden = results.length === 0;
   if (!results.length) $("summary").textContent = "";
   else if (!asks(state)) $("summary").textContent = filtered(state) ? "A random look, filtered" : "A random look";
   else $("summary").textContent = `${results.length.toLocaleString("en")}${more ? "+" : ""} ${results.length === 1 ? "image" : "images"}, the closest first`;
@@ -81,15 +76,20 @@ async function fetchPage() {
   $("grid").setAttribute("aria-busy", "true");
   grid.blanks($("grid"), first ? 24 : 12);
   try {
-    const found = await api.search(toRequest(state, about(), { num: PAGE, offset: fetched, seed }), control.signal);
+    const found = await api.search({ ...toRequest(state, about(), seed), num: PAGE, offset: fetched }, control.signal);
     grid.clearBlanks($("grid"));
     fetched += found.results.length;
-    const fresh = found.results.filter((entry) => entry.id !== state.id);
+    where = found.where;
+    const own = new Set([...state.like, ...state.unlike]);
+    const fresh = found.results.filter((entry) => !own.has(entry.id));
+    parts.remember(fresh);
     results = results.concat(fresh);
     more = found.more;
-    grid.append($("grid"), fresh, open);
+    grid.append($("grid"), fresh, acts);
     if (!results.length) empty();
-    if (first && !asks(state)) offerExamples(found.results);
+    if (first && !asks(state) && ["ready", "loading"].includes(about().text)) {
+      examples.offer($("examples"), found.results, (caption) => go({ text: caption }));
+    }
   } catch (error) {
     if (error.name === "AbortError") return;
     grid.clearBlanks($("grid"));
@@ -125,13 +125,29 @@ function run() {
   $("summary").textContent = asks(state) ? "Searching …" : "";
   showQuery();
   fetchPage();
+  if (filters.areOpen()) count();
+}
+
+/** The histograms of the filters' sliders. What they cannot show is no reason to complain. */
+async function count() {
+  counting?.abort();
+  counting = new AbortController();
+  try {
+    bars.draw(await api.histograms(toRequest(withoutSliders(state), about(), seed), counting.signal));
+    bars.mark(state);
+  } catch {
+    // The search itself tells what is wrong.
+  }
 }
 
 /** Change the state, the address with it, and search. */
 function go(change, { replace = false } = {}) {
   const before = asks(state);
   state = { ...state, ...change };
-  if (!asks(state) && before) seed = newSeed();
+  if (!asks(state) && before) {
+    seed = newSeed();
+    state.seed = null;
+  }
   const entry = { image: state.image, seed };
   if (replace) history.replaceState(entry, "", toAddress(state));
   else history.pushState(entry, "", toAddress(state));
@@ -149,50 +165,83 @@ function watch() {
   if (more) nearEnd.observe($("more"));
 }
 
-// ---- examples: captions of the index itself, so they always find something ----
-
-const short = (caption) => caption.length >= 8 && caption.length <= 64 && /^[^\d_/|@#<>{}]+$/.test(caption) && (/\s\S+\s/.test(caption) || /[^\u0000-\u024f]/.test(caption));
-
-/** Two in the reader's language first, then other languages, then any; those that fit best. */
-function exampleCaptions(items) {
-  const own = navigator.language.split("-")[0];
-  const rank = items.filter((item) => short(item.caption)).sort((a, b) => (b.similarity ?? 0) - (a.similarity ?? 0));
-  const others = new Map(rank.filter((item) => item.language !== own).reverse().map((item) => [item.language, item]));
-  const wanted = [...rank.filter((item) => item.language === own).slice(0, 2), ...[...others.values()].reverse(), ...rank];
-  return [...new Set(wanted.map((item) => item.caption))].slice(0, EXAMPLES);
-}
-
-function offerExamples(items) {
-  if (about().text !== "ready" && about().text !== "loading") return;
-  const buttons = exampleCaptions(items).map((caption) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "example";
-    const words = document.createElement("span");
-    words.textContent = caption;
-    words.dir = "auto";
-    button.append(words);
-    button.addEventListener("click", () => go({ text: caption }));
-    return button;
-  });
-  $("examples").replaceChildren(...buttons);
-}
-
-// ---- details ----
+// ---- one picture ----
 
 const position = (item) => results.findIndex((entry) => entry.id === item.id);
-const open = (id) => {
-  const item = results.find((entry) => entry.id === id);
-  if (item) details.show(item, { position: position(item), count: results.length });
+const lookAt = (item) => {
+  details.show(item, { position: position(item), count: results.length });
+  history.replaceState(history.state, "", `${toAddress(state)}#${item.id}`);
+};
+const without = (list, id) => list.filter((entry) => entry !== id);
+const acts = {
+  open: lookAt,
+  similar: (item) => go({ like: [item.id], unlike: [], text: "", url: "", image: "" }),
+  more: (item) => go({ like: [...without(state.like, item.id), item.id], unlike: without(state.unlike, item.id) }),
+  less: (item) => go({ unlike: [...without(state.unlike, item.id), item.id], like: without(state.like, item.id) }),
+  collect: (item) => {
+    const inside = basket.toggle(item);
+    $("said").textContent = inside ? "Put in the basket" : "Taken out of the basket";
+  },
+  collected: (item) => basket.has(item.id),
 };
 
 details.listen({
-  similar: (item) => go({ id: item.id, text: "", url: "", image: "" }),
+  ...acts,
+  inBasket: basket.has,
   step: (item, by) => {
     const next = results[position(item) + by];
-    if (next) details.show(next, { position: position(next), count: results.length });
+    if (next) lookAt(next);
   },
-  closed: (item) => document.querySelector(`.tile[data-id="${item.id}"]`)?.focus(),
+  closed: (item) => {
+    history.replaceState(history.state, "", toAddress(state));
+    document.querySelector(`.tile[data-id="${item.id}"]`)?.focus();
+  },
+});
+
+/** The picture that the address names after #, if it does. */
+async function lookAtNamed() {
+  const id = Number(/^#(\d{1,15})$/.exec(location.hash)?.[1] ?? NaN);
+  if (Number.isNaN(id)) return;
+  try {
+    lookAt(await api.item(about().name, id));
+  } catch (error) {
+    message("That did not work", error.message, { label: "Close", run: () => message(""), error: true });
+  }
+}
+
+// ---- basket and export ----
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The query as a command, but for what only this page has: a picture of one's own. */
+function command() {
+  if (state.image || state.url) return "";
+  return [
+    "laion-hpc subset INDEX_DIR",
+    state.text.trim() && `--query ${quoted(state.text.trim())}`,
+    state.like.length && `--like ${state.like.join(" ")}`,
+    state.unlike.length && `--unlike ${state.unlike.join(" ")}`,
+    where && `--where ${quoted(where)}`,
+    !state.safe && "--unsafe",
+    state.unique && "--unique",
+    !asks(state) && `--seed ${seed}`,
+  ].filter(Boolean).join(" ");
+}
+
+basket.listen(
+  () => ({
+    request: toRequest(state, about(), seed),
+    words: asks(state) ? `the closest to “${words()}”` : "a random sample",
+    command: command(),
+  }),
+  () => {
+    grid.markCollected($("grid"), basket.has);
+    details.markCollected();
+  },
+);
+$("collect").addEventListener("click", () => {
+  const fresh = basket.collect(results);
+  $("said").textContent = `${fresh.toLocaleString("en")} put in the basket`;
 });
 
 // ---- controls ----
@@ -202,27 +251,23 @@ $("search").addEventListener("submit", (event) => {
   const text = $("text").value.trim();
   if (pictures.isAddress(text)) {
     $("text").value = "";
-    go({ url: text, text: "", id: null, image: "" });
+    go({ url: text, text: "", image: "", like: [], unlike: [] });
   } else go({ text });
   if (matchMedia("(hover: none)").matches) $("text").blur(); // put the keyboard away
 });
-$("part-remove").addEventListener("click", () => {
-  go({ id: null, url: "", image: "" });
-  $("text").focus();
-});
 pictures.listen(
-  (given) => go({ id: null, url: "", image: "", ...given }),
+  (given) => go({ like: [], unlike: [], url: "", image: "", ...given }),
   (error) => message("That did not work", error.message, { label: "Close", run: () => message(""), error: true }),
 );
-filters.listen((changed) => go(changed));
+filters.listen(go, count);
 $("index").addEventListener("change", () => {
-  state = { ...state, index: $("index").value, id: null };
+  state = { ...state, index: $("index").value, like: [], unlike: [] };
   choose();
   go({});
 });
 $("shuffle").addEventListener("click", () => {
   seed = newSeed();
-  go({}, { replace: true });
+  go({ seed }, { replace: true });
 });
 $("more").addEventListener("click", () => !busy && fetchPage());
 $("grid").addEventListener("keydown", (event) => grid.walk($("grid"), event));
@@ -245,21 +290,29 @@ $("theme").addEventListener("click", () => {
   }
 });
 document.addEventListener("keydown", (event) => {
+  const keys = $("keys");
+  if (event.key === "?" && !/^(input|select|textarea)$/i.test(event.target.tagName)) keys.open ? keys.close() : keys.showModal();
+  if (document.querySelector("dialog[open]")) return;
   if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(input|select|textarea)$/i.test(event.target.tagName)) return;
   event.preventDefault();
   $("text").select();
 });
+$("keys-open").addEventListener("click", () => $("keys").showModal());
+$("keys-close").addEventListener("click", () => $("keys").close());
+$("keys").addEventListener("click", (event) => event.target === $("keys") && $("keys").close());
 window.addEventListener("popstate", (event) => {
   state = { ...fromAddress(location.search), image: event.state?.image || "" };
-  seed = event.state?.seed ?? seed;
+  seed = state.seed ?? event.state?.seed ?? seed;
   choose();
   run();
+  lookAtNamed();
 });
 
 // ---- start ----
 
 function choose() {
   filters.offer(about());
+  basket.choose(about());
   $("brand-name").textContent = about().name;
   $("headline").textContent = `Search ${about().count.toLocaleString("en")} ${about().count === 1 ? "image" : "images"}`;
   $("text").maxLength = 2000;
@@ -267,7 +320,7 @@ function choose() {
 
 async function start() {
   state = { ...fromAddress(location.search), image: history.state?.image || "" };
-  seed = history.state?.seed ?? seed;
+  seed = state.seed ?? history.state?.seed ?? seed;
   try {
     abouts = await api.indices();
   } catch (error) {
@@ -278,8 +331,9 @@ async function start() {
   $("index").hidden = abouts.length < 2;
   if (!abouts.some((entry) => entry.name === state.index)) state.index = "";
   choose();
-  history.replaceState({ image: state.image, seed }, "", toAddress(state));
+  history.replaceState({ image: state.image, seed }, "", toAddress(state) + location.hash);
   run();
+  lookAtNamed();
 }
 
 start();

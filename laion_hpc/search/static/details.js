@@ -50,7 +50,7 @@ function scale(list, name, value, share) {
   fact(list, name, bar, number).className = "scale";
 }
 
-function licence(url) {
+export function licence(url) {
   const found = /creativecommons\.org\/(licenses|publicdomain)\/([a-z+-]+)(?:\/([\d.]+))?/i.exec(url);
   if (!found) return url;
   if (found[2].toLowerCase() === "zero") return "CC0";
@@ -76,6 +76,16 @@ function fill(item) {
   if (item.key) fact(list, "Key", item.key);
 }
 
+let collected = () => false;
+
+/** Say on the button whether the item shown is in the basket. */
+export function markCollected() {
+  if (!shown) return;
+  const inside = collected(shown.id);
+  $("d-collect").textContent = inside ? "Collected ✓" : "Collect";
+  $("d-collect").setAttribute("aria-pressed", String(inside));
+}
+
 /** Show an item; `position` and `count` say where it stands among the results. */
 export function show(item, { position, count }) {
   shown = item;
@@ -92,26 +102,36 @@ export function show(item, { position, count }) {
   $("d-page").hidden = !web(item.page_url);
   if (web(item.page_url)) $("d-page").href = item.page_url;
   fill(item);
+  markCollected();
   $("d-previous").hidden = position <= 0;
   $("d-next").hidden = position >= count - 1;
   if (!dialog.open) dialog.showModal();
   $("d-caption").focus();
 }
 
-/** `similar(item)`: more like it; `step(item, ±1)`: its neighbour; `closed(item)`: put it away. */
-export function listen({ similar, step, closed }) {
-  $("d-similar").addEventListener("click", () => {
-    const item = shown;
-    dialog.close();
-    similar(item);
-  });
+const keys = { ArrowLeft: "d-previous", ArrowRight: "d-next", b: "d-collect", "+": "d-more", "-": "d-less" };
+
+/**
+ * `similar(item)`: a search of its own; `more`, `less`: added to the query; `collect(item)`: into
+ * the basket or out; `step(item, ±1)`: its neighbour; `closed(item)`: put it away.
+ */
+export function listen({ similar, more, less, collect, inBasket, step, closed }) {
+  collected = inBasket;
+  for (const [id, run] of [["d-similar", similar], ["d-more", more], ["d-less", less]]) {
+    $(id).addEventListener("click", () => {
+      const item = shown;
+      dialog.close();
+      run(item);
+    });
+  }
+  $("d-collect").addEventListener("click", () => collect(shown));
   $("d-close").addEventListener("click", () => dialog.close());
   $("d-previous").addEventListener("click", () => step(shown, -1));
   $("d-next").addEventListener("click", () => step(shown, 1));
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") step(shown, -1);
-    if (event.key === "ArrowRight") step(shown, 1);
+    if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+    if (!$(keys[event.key]).hidden) $(keys[event.key]).click();
   });
   dialog.addEventListener("close", () => closed(shown));
 }

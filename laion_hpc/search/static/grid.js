@@ -13,13 +13,22 @@ export function load(image, item, failed) {
 
 const ratio = (item) => Math.min(2.6, Math.max(0.5, item.width > 0 && item.height > 0 ? item.width / item.height : 1));
 
-function tile(item, open) {
+function action(kind, label, item, sign, run) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: `act act-${kind}`, title: label, tabIndex: -1, textContent: sign });
+  button.setAttribute("aria-label", `${label}: ${item.caption || "image without a caption"}`);
+  button.addEventListener("click", run);
+  return button;
+}
+
+function tile(item, acts) {
   const place = document.createElement("li");
   place.style.setProperty("--ratio", ratio(item).toFixed(3));
   const button = document.createElement("button");
   button.type = "button";
   button.className = "tile";
   button.dataset.id = item.id;
+  button.setAttribute("aria-keyshortcuts", "B Plus -"); // what the small buttons do, without them
   const image = document.createElement("img");
   image.alt = item.caption || "Image without a caption";
   image.loading = "lazy";
@@ -39,13 +48,34 @@ function tile(item, open) {
     image.classList.add("waiting");
     words.textContent = item.caption || "no longer there";
   });
-  button.addEventListener("click", () => open(item.id));
-  place.append(button);
+  button.addEventListener("click", () => acts.open(item));
+  button.addEventListener("keydown", (event) => {
+    const run = { b: acts.collect, "+": acts.more, "-": acts.less }[event.key];
+    if (run && !event.ctrlKey && !event.metaKey && !event.altKey) run(item);
+  });
+  place.append(
+    button,
+    action("more", "More like this", item, "+", () => acts.more(item)),
+    action("less", "Less like this", item, "−", () => acts.less(item)),
+    action("keep", "Put in the basket", item, "✓", () => acts.collect(item)),
+  );
+  mark(place, acts.collected(item));
   return place;
 }
 
-export function append(grid, items, open) {
-  grid.append(...items.map((item) => tile(item, open)));
+function mark(place, collected) {
+  place.classList.toggle("collected", collected);
+  place.querySelector(".act-keep").setAttribute("aria-pressed", String(collected));
+}
+
+/** `acts`: open, more, less and collect an item; `collected(item)` says if it is in the basket. */
+export function append(grid, items, acts) {
+  grid.append(...items.map((item) => tile(item, acts)));
+}
+
+/** Show which tiles are in the basket. */
+export function markCollected(grid, collected) {
+  for (const tile of grid.querySelectorAll(".tile")) mark(tile.parentElement, collected(Number(tile.dataset.id)));
 }
 
 /** Pulsing places of pictures to come. */

@@ -1,0 +1,83 @@
+"""How often one client may ask: one table of arrival times, shared by all workers."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+import numpy as np
+
+SLOTS = 1 << 18
+"""Clients are told apart by a salted hash of so many values: 2 MB; two of 1,000 share a slot
+in one case of 250, and then share their rate."""
+COSTS = {"/image/{index}/{id}": 0.02, "/api/export": 20.0}
+"""Requests that count for less or more than one: a page shows 48 pictures, an export reads
+thousands of rows."""
+FREE = ("/metrics", "/indices-list", "/config.json", "/openapi.json", "/api/indices")
+
+
+class Limiter:
+    """Requests per minute and client, by the generic cell rate algorithm (ITU-T I.371).
+
+    For each client one number is kept: when its next request is due if it asks steadily. Made
+    before the workers are forked, all of them see the same numbers. They take no lock: of two
+    requests at the same instant one may not be counted.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        """`per_minute` requests, as many at once after a quiet minute; 0: no limit."""
+        self._interval = 60.0 / per_minute if per_minute else 0.0
+        self._due = np.frombuffer(mmap.mmap(-1, SLOTS * 8), np.float64)
+        self._salt = os.urandom(16)
+        self.limits = per_minute > 0
+
+    def wait(self, client: str, cost: float = 1.0, *, now: float | None = None) -> float:
+        """Seconds that the client must wait; 0: go ahead, and `cost` requests are counted."""
+        if not self._interval:
+            return 0.0
+        now = time.monotonic() if now is None else now
+        digest = hashlib.blake2b(client.encode(), key=self._salt, digest_size=8).digest()
+        slot = int.from_bytes(digest, "little") % SLOTS
+        due = max(float(self._due[slot]), now) + cost * self._interval
+        early = due - now - max(60.0, cost * self._interval)
+        if early > 0:
+            return early
+        self._due[slot] = due
+        return 0.0
+
+
+@lru_cache
+def _networks(trusted: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(network) for network in trusted)
+
+
+def client_of(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
+    """Who asks: the peer, or the address that trusted proxies vouch for.
+
+    `forwarded` is X-Forwarded-For: each proxy adds the address it was asked from, so the last
+    one that is no proxy of ours is the client; what stands before it, the client may have made
+    up. Of an IPv6 address the network counts (/64), which is what one customer gets.
+    """
+    networks = _networks(tuple(trusted))
+    chain = [part.strip() for part in forwarded.split(",") if part.strip()] + [peer]
+    found = peer
+    for text in reversed(chain):
+        try:
+            address = ip_address(text.strip("[]"))
+        except ValueError:
+            break  # nobody's address: whoever passed it on is the client
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        found = str(address)
+        if not any(address in network for network in networks):
+            break
+    try:
+        address = ip_address(found)
+    except ValueError:
+        return found
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else found

@@ -1,0 +1,29 @@
+// Searches to begin with: captions of the index itself, so they always find something.
+
+const EXAMPLES = 5;
+const short = (caption) => caption.length >= 8 && caption.length <= 64 && /^[^\d_/|@#<>{}]+$/.test(caption) && (/\s\S+\s/.test(caption) || /[^\u0000-\u024f]/.test(caption));
+
+/** Two in the reader's language first, then other languages, then any; those that fit best. */
+function captions(items) {
+  const own = navigator.language.split("-")[0];
+  const rank = items.filter((item) => short(item.caption)).sort((a, b) => (b.similarity ?? 0) - (a.similarity ?? 0));
+  const others = new Map(rank.filter((item) => item.language !== own).reverse().map((item) => [item.language, item]));
+  const wanted = [...rank.filter((item) => item.language === own).slice(0, 2), ...[...others.values()].reverse(), ...rank];
+  return [...new Set(wanted.map((item) => item.caption))].slice(0, EXAMPLES);
+}
+
+/** Offer captions of these items; `search(caption)` when one is chosen. */
+export function offer(place, items, search) {
+  const buttons = captions(items).map((caption) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "example";
+    const words = document.createElement("span");
+    words.textContent = caption;
+    words.dir = "auto";
+    button.append(words);
+    button.addEventListener("click", () => search(caption));
+    return button;
+  });
+  place.replaceChildren(...buttons);
+}
