@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -78,14 +79,21 @@ def _say(message: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 failed, 2 wrong usage or config)."""
-    code = _main(argv)
+    try:
+        code = _main(argv)
+    except BaseException as error:
+        if "mpi4py.MPI" in sys.modules:
+            from laion_hpc import work
+
+            ended = error.code if isinstance(error, SystemExit) else None
+            if ended is None:
+                traceback.print_exc()
+            work.abandon(ended if isinstance(ended, int) else EXIT_FAILED)
+        raise
     if "mpi4py.MPI" in sys.modules:
         from laion_hpc import work
 
-        if code:
-            work.abandon(code)
-        else:
-            work.tell_usage()
+        return work.end_together(code)
     return code
 
 

@@ -20,12 +20,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
-from typing import Any, TypeVar, cast
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any, Generic, TypeVar, cast
 
 from laion_hpc import usage
 from laion_hpc.errors import LaionHpcError
-from laion_hpc.progress import progress, silence
+from laion_hpc.progress import Progress, progress, silence
 
 _UNWIND_SECONDS = 10.0
 """For workers that are told to stop; SLURM leaves 30 s between its warning and the kill."""
@@ -37,8 +40,17 @@ Result = TypeVar("Result")
 class Team:
     """Those who share the units. Only the leader gets results; the other ranks just work."""
 
-    def __init__(self, executor: Executor | None, *, leads: bool = True, size: int = 1) -> None:
+    def __init__(
+        self,
+        executor: Executor | None,
+        *,
+        leads: bool = True,
+        size: int = 1,
+        takes_part: bool = False,
+    ) -> None:
+        """`takes_part`: the leader works on units too, beside the executor's workers."""
         self._executor = executor
+        self._takes_part = takes_part
         self.leads = leads
         self.size = size
         """How many units are worked on at the same time."""
@@ -66,6 +78,9 @@ class Team:
                     results.append(function(item))
                     shown.advance()
                 return results
+            if self._takes_part:
+                shared = _Shared(self._executor, function, units)
+                return shared.work(workers=self.size - 1, shown=shown)
             futures: list[Future[Result]] = [self._executor.submit(function, u) for u in units]
             try:
                 for future in as_completed(futures):
@@ -77,6 +92,66 @@ class Team:
                     "ask for more memory or fewer processes and run the same command again"
                 ) from None
             return [future.result() for future in futures]
+
+
+class _Shared(Generic[Unit, Result]):
+    """Units that the workers of an executor and this process take from one queue.
+
+    A rank of its own that only hands out units would leave its GPU idle.
+    """
+
+    def __init__(
+        self, executor: Executor, function: Callable[[Unit], Result], units: Sequence[Unit]
+    ) -> None:
+        self._executor, self._function = executor, function
+        self._count = len(units)
+        self._left = iter(enumerate(units))
+        self._stopped = False
+        self._lock = Lock()
+        self._finished: SimpleQueue[tuple[int, Future[Result]]] = SimpleQueue()
+
+    def work(self, *, workers: int, shown: Progress) -> list[Result]:
+        """All results in the order of the units; the first exception of one ends it."""
+        results: dict[int, Result] = {}
+        for _ in range(workers):
+            self._hand_out()
+        try:
+            while (taken := self._take()) is not None:
+                number, unit = taken
+                results[number] = self._function(unit)
+                shown.advance()
+                self._collect(results, shown, wait=False)
+            self._collect(results, shown, wait=True)
+        except BaseException:
+            with self._lock:
+                self._stopped = True
+            raise
+        return [results[number] for number in range(self._count)]
+
+    def _take(self) -> tuple[int, Unit] | None:
+        with self._lock:
+            return None if self._stopped else next(self._left, None)
+
+    def _hand_out(self) -> None:
+        if (taken := self._take()) is not None:
+            number, unit = taken
+            future = self._executor.submit(self._function, unit)
+            future.add_done_callback(partial(self._done, number))
+
+    def _done(self, number: int, future: Future[Result]) -> None:
+        # In the executor's thread: a worker gets its next unit while the leader is at its own.
+        if future.exception() is None:
+            self._hand_out()
+        self._finished.put((number, future))
+
+    def _collect(self, results: dict[int, Result], shown: Progress, *, wait: bool) -> None:
+        while len(results) < self._count:
+            try:
+                number, future = self._finished.get(block=wait)
+            except Empty:
+                return
+            results[number] = future.result()
+            shown.advance()
 
 
 @contextmanager
@@ -108,8 +183,33 @@ def _mpi_size() -> int:
     return int(MPI.COMM_WORLD.Get_size())
 
 
+_dismissed = False
+"""Whether all ranks have left their team, in order, so that none waits for this one."""
+
+
+def end_together(code: int) -> int:
+    """Under MPI, the highest exit code of all ranks, for each of them; else `code`.
+
+    Every rank must come here. The first says on standard error what all of them used. A rank that
+    fails before it has entered its team, or within it, would leave the others waiting: it ends
+    them. Once they have been dismissed it must not: they end by themselves, and SLURM was seen to
+    call a job a success whose ranks were aborted at that moment.
+    """
+    if "mpi4py.MPI" not in sys.modules or _mpi_size() == 1:
+        return code
+    from mpi4py import MPI
+
+    if code and not _dismissed:
+        abandon(code)
+    ends = MPI.COMM_WORLD.allgather((code, usage.of_this_process()))
+    worst: int = max(end for end, _ in ends)
+    if MPI.COMM_WORLD.Get_rank() == 0 and worst == 0:
+        print(usage.of_ranks([used for _, used in ends]).line(), file=sys.stderr, flush=True)
+    return worst
+
+
 def abandon(code: int) -> None:
-    """Under MPI, end the other ranks too: one that fails alone would leave them waiting."""
+    """Under MPI, end all ranks at once."""
     if "mpi4py.MPI" in sys.modules and _mpi_size() > 1:
         from mpi4py import MPI
 
@@ -117,24 +217,24 @@ def abandon(code: int) -> None:
         MPI.COMM_WORLD.Abort(code)
 
 
-def tell_usage() -> None:
-    """Under MPI, say on standard error what all ranks used; every rank must come here."""
-    if "mpi4py.MPI" in sys.modules and _mpi_size() > 1:
-        from mpi4py import MPI
-
-        measured = MPI.COMM_WORLD.gather(usage.of_this_process())
-        if measured is not None:
-            print(usage.of_ranks(measured).line(), file=sys.stderr, flush=True)
-
-
 def _mpi_team() -> Iterator[Team]:
     from mpi4py import MPI
     from mpi4py.futures import MPICommExecutor
 
-    with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
-        # mpi4py's executor has the interface of concurrent.futures but not its base class.
-        workers = max(1, int(MPI.COMM_WORLD.Get_size()) - 1)
-        yield Team(cast(Executor | None, executor), leads=executor is not None, size=workers)
+    global _dismissed
+    entered = False
+    try:
+        with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
+            entered = True
+            # mpi4py's executor has the interface of concurrent.futures but not its base class.
+            yield Team(
+                cast(Executor | None, executor),
+                leads=executor is not None,
+                size=int(MPI.COMM_WORLD.Get_size()),
+                takes_part=True,
+            )
+    finally:
+        _dismissed = entered
 
 
 def _process_team(processes: int) -> Iterator[Team]:

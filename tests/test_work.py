@@ -18,12 +18,13 @@ from laion_hpc.usage import Usage
 PROGRAM = """
 import sys
 from laion_hpc import work
-from tests.test_work import square
+from tests.test_work import sleep, square
 
 with work.team(1) as team:
     if team.leads:
         print(team.map(square, list(range(8)), label="squares"))
-work.tell_usage()
+        print(len(set(team.map(sleep, [0.2] * 6, label="naps"))))
+sys.exit(work.end_together(0))
 """
 
 
@@ -75,7 +76,9 @@ def test_mpi_ranks_share_the_queue(tmp_path: Path) -> None:
         timeout=60,
         check=True,
     )
-    assert out.stdout.strip() == str([n * n for n in range(8)])
+    squares, workers = out.stdout.splitlines()
+    assert squares == str([n * n for n in range(8)])
+    assert workers == "2"  # the leader takes its turns
     (log := tmp_path / "log").write_text(out.stderr)
     used = Usage.of_log(log)
     assert used is not None

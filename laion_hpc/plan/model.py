@@ -43,7 +43,7 @@ JOBS = (
     Job("shuffle", "shuffle", "block", "links", 2, 60),
     Job("download", "download", "block", "candidates", 8, 1440),
     Job("filter", "filter", "block", "images", 8, 480, gpus=4),
-    Job("embed", "embed", "block", "pairs", 40, 480, gpus=4),
+    Job("embed", "embed", "block", "pairs", 32, 480, gpus=4),
     Job("tag", "tag", "block", "pairs", 4, 240, gpus=1),
     Job("index_train", "index", "crawl", "train_vectors", 8, 1440, gpus=1),
     Job("index_add", "index", "block", "pairs", 8, 240),

@@ -35,7 +35,7 @@ rule extract:
         "{resources.launcher} python ranks.py {output} > {log} 2>&1"
 
 
-# One rank per GPU, and one that hands out the work.
+# One rank per GPU.
 use rule extract as embed with:
     output:
         "out/embed",

@@ -59,10 +59,11 @@ def test_mpi_ranks_on_two_nodes_know_each_other(cluster: Cluster) -> None:
 
 
 WORK = """
-import json, os, sys
+import json, os, sys, time
 from laion_hpc import work
 
 def square(number):
+    time.sleep(0.05)
     return number * number, os.environ["SLURMD_NODENAME"]
 
 if __name__ == "__main__":
@@ -77,11 +78,11 @@ def test_our_queue_spans_two_nodes(cluster: Cluster, tmp_path: Path) -> None:
     done = cluster.run(*TWO_NODES, "python", "squares.py", cwd=tmp_path)
     results = json.loads(done.stdout)
     assert [number for number, _ in results] == [number**2 for number in range(20)]
-    # The leader hands out the units; at two ranks the other one works.
-    assert {node for _, node in results} == {"cpu2"}
+    assert {node for _, node in results} == {"cpu1", "cpu2"}
 
 
 FAILS = """
+import sys
 from laion_hpc import work
 from laion_hpc.errors import LaionHpcError
 
@@ -94,11 +95,13 @@ def main():
             team.map(fail, range(4), label="bad units")
 
 if __name__ == "__main__":
+    code = 0
     try:
         main()
     except LaionHpcError as error:
         print(error, flush=True)
-        work.abandon(1)
+        code = 1
+    sys.exit(work.end_together(code))
 """
 
 
