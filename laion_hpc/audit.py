@@ -4,6 +4,7 @@ laion-hpc audit results                  every crawl under results/
 laion-hpc audit results demo             one of them
 laion-hpc audit results/demo --complete  a stage or block that has not run is an error too
 laion-hpc audit results --checksums      read every file and compare its SHA-256 (slow)
+laion-hpc audit results --takedown       read every file: no trace is left of what was taken down
 
 Every ledger must balance (inputs = kept + dropped), what one stage keeps must be what the next
 one reads, and every file that a ledger lists must be there with its size, or be listed with the
@@ -78,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--complete", action="store_true", help="every stage must have run on every block"
     )
     parser.add_argument("--checksums", action="store_true", help="verify the SHA-256 of all files")
+    parser.add_argument(
+        "--takedown",
+        nargs="?",
+        const="",
+        metavar="LIST",
+        help="prove that nothing on the list of take-downs (default: the config's) is left",
+    )
     add_processes(parser, meaning="processes that read files")
 
 
@@ -94,11 +102,18 @@ def run(options: argparse.Namespace) -> int:
             )
             show(audit)
             problems += audit.problems
+            if options.takedown is not None:
+                problems += check_taken_down(folder, team, options)
+        together = options.results / "release"
+        if options.takedown is not None and (together / ledger.MANIFEST).is_file():
+            problems += check_taken_down(together, team, options)
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
         shown = problems[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
         raise AuditError("the audit found:\n  " + "\n  ".join(shown))
     print("Every sample is accounted for.")
+    if options.takedown is not None:
+        print("Of what was taken down no trace is left.")
     return 0
 
 
@@ -147,6 +162,28 @@ def audit_crawl(
     # A ledger that cannot be read is met twice: with its stage and with its files.
     audit.problems = list(dict.fromkeys(audit.problems))
     return audit
+
+
+def check_taken_down(crawl: Path, team: work.Team, options: argparse.Namespace) -> list[str]:
+    """What is still there of the samples on the list of take-downs: every file is searched."""
+    from laion_hpc.config import load
+    from laion_hpc.takedown import listed, traces
+
+    config = load(options.config or results.config_of(options.results))
+    path = Path(options.takedown or config.takedown_list)
+    if not path.is_file():
+        raise InputError(f"{path}: no such list of take-downs; give it after --takedown")
+    if path.with_name(f"{path.name}.pending").exists():
+        raise InputError(f"{path}.pending: a take-down is not finished; run it again")
+    search = partial(
+        traces.search,
+        crawl=crawl,
+        takedowns=listed.read(path),
+        numbering=listed.numbering(config),
+    )
+    files = sorted(file for file in crawl.rglob("*") if file.is_file())
+    found = team.map(search, files, label="search for traces", unit="files")
+    return [problem for problems in found for problem in problems]
 
 
 def _read_stage(name: str, paths: dict[str, Path], problems: list[str]) -> Stage:

@@ -116,6 +116,16 @@ def merged_ledger(crawl: Path, stage: str) -> Path | None:
     return crawl / name if name and (crawl / name).exists() else None
 
 
+def block_tables(crawl: Path, stage: str) -> list[Path]:
+    """The tables of a stage that has one for each block."""
+    return sorted((crawl / stage).glob("[0-9][0-9][0-9][0-9].parquet"))
+
+
+def shard_tables(crawl: Path, stage: str) -> list[Path]:
+    """The tables of a stage that has one for each shard, over all blocks."""
+    return sorted((crawl / stage).glob("[0-9][0-9][0-9][0-9]/[0-9]*.parquet"))
+
+
 def config_of(results: Path) -> Path | None:
     """The config that the workflow wrote beside (or, for a crawl's folder, above) the results."""
     for folder in (results, results.resolve().parent):

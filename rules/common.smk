@@ -9,6 +9,8 @@ sys.path.insert(0, workflow.basedir)
 from laion_hpc import config as settings
 from laion_hpc.atomic import write_bytes
 from laion_hpc.crawl import read_lock
+from laion_hpc.ledger import fingerprint
+from laion_hpc.takedown import listed
 
 # A wrong key or a missing lock file ends here, before anything is planned.
 CONFIG = settings.parse(
@@ -47,6 +49,22 @@ def digest(stage):
     return settings.digest(CONFIG, stage)
 
 
+# What `laion-hpc takedown` has listed, and the keys that it holds places for.
+TAKEDOWNS = listed.of(CONFIG)
+NUMBERING = listed.numbering(CONFIG)
+
+
+def taken_down(wildcards):
+    """Changes for a block when samples of it are taken down: it is rebuilt, and no other."""
+    return TAKEDOWNS.digest(wildcards.crawl, int(wildcards.block), NUMBERING)
+
+
+def upstream(*stages):
+    """All that decides the outputs of these stages but for take-downs: keys and crawls."""
+    segments = [f"{crawl} {lock.segments}" for crawl, lock in LOCKS.items()]
+    return [digest(stage) for stage in stages] + [fingerprint(*segments)]
+
+
 def growing(megabytes):
     """Memory that doubles with each attempt: a job killed for want of it gets more."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
@@ -77,6 +95,13 @@ def blocks(pattern, crawl=None):
 def of_crawl(pattern):
     """An input function: `pattern` for every block of the rule's crawl."""
     return lambda wildcards: blocks(pattern, wildcards.crawl)
+
+
+def ancient_of_crawl(pattern):
+    """The same, but newer files of it are no reason to run again."""
+    return lambda wildcards: [
+        ancient(path) for path in blocks(pattern, wildcards.crawl)
+    ]
 
 
 def seen_before(wildcards):

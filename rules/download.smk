@@ -2,6 +2,7 @@
 #
 # Needs:  shuffle/BLOCK.parquet.
 # Makes:  download/BLOCK/ with a tar, a parquet and statistics per shard; manifest.json last.
+#         A take-down in the block runs this again: it rewrites shards and fetches nothing.
 # How:    fetches with trio and httpx, decodes in worker processes; goes on by shard after a kill.
 rule download:
     input:
@@ -21,6 +22,7 @@ rule download:
     params:
         file=CONFIG_FILE,
         config=digest("download"),
+        takedown=taken_down,
     message:
         "Download block {wildcards.block} of {wildcards.crawl}"
     shell:

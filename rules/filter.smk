@@ -13,6 +13,8 @@ rule filter:
         f"{RUN}/logs/filter/{{block}}.log",
     benchmark:
         f"{RUN}/benchmarks/filter/{{block}}.tsv"
+    # Before any further download: what lies between the two is by far the most bytes of a run.
+    priority: 10
     conda:
         "../envs/gpu.yaml"
     threads: 8

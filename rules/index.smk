@@ -6,7 +6,8 @@
 #         recall against exact search.
 rule index_train:
     input:
-        embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
+        # Not for a take-down: cells learnt from thousands of vectors stay good without a few.
+        embeddings=ancient_of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
     output:
         index=f"{RUN}/index/trained.index",
         ledger=f"{RUN}/index/trained.ledger.json",
@@ -19,10 +20,11 @@ rule index_train:
     threads: 8
     resources:
         mem_mb=growing(32_000),
-        runtime=longer(480),
+        runtime=longer(1_440),
     params:
         file=CONFIG_FILE,
         config=digest("index"),
+        upstream=upstream("extract", "shuffle", "download", "filter", "embed"),
     message:
         "Train the index of {wildcards.crawl}"
     shell:
@@ -42,7 +44,7 @@ rule index_add:
     benchmark:
         f"{RUN}/benchmarks/index/add-{{block}}.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/cpu.yaml"
     threads: 8
     resources:
         mem_mb=growing(32_000),
@@ -98,7 +100,7 @@ rule index_merge:
     benchmark:
         f"{RUN}/benchmarks/index/merge.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/cpu.yaml"
     threads: 4
     resources:
         mem_mb=growing(32_000),
@@ -124,11 +126,11 @@ rule index_evaluate:
     benchmark:
         f"{RUN}/benchmarks/index/evaluate.tsv"
     conda:
-        "../envs/gpu.yaml"
+        "../envs/cpu.yaml"
     threads: 8
     resources:
         mem_mb=growing(32_000),
-        runtime=longer(480),
+        runtime=longer(1_440),
     params:
         file=CONFIG_FILE,
         config=digest("index"),

@@ -3,6 +3,9 @@
 # Needs:  embed/ and tag/ of all blocks; for the report every ledger and the index's evaluation.
 # Makes:  release/ (parquet in LAION's columns, subsets, statistics, card, checksums), report.html.
 # How:    one job per block writes its parts; one last job counts and describes the whole.
+from laion_hpc.release.shards import wanted as release_has_images
+
+
 rule release_block:
     input:
         embeddings=rules.embed.output.manifest,
@@ -30,9 +33,43 @@ rule release_block:
         " --output $(dirname $(dirname {output.ledger})) > {log} 2>&1"
 
 
+# Only where the config asks for images: subsets with `images: true`, or LAION-400M's layout.
+rule release_images:
+    input:
+        released=rules.release_block.output.ledger,
+        shards=rules.filter.output.manifest,
+        embeddings=rules.embed.output.manifest,
+    output:
+        ledger=f"{RUN}/release/image-blocks/{{block}}.ledger.json",
+    log:
+        f"{RUN}/logs/release/images-{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/release/images-{{block}}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8_000),
+        runtime=longer(240),
+    params:
+        file=CONFIG_FILE,
+        config=digest("release"),
+    message:
+        "Cut the images of block {wildcards.block} for the release"
+    shell:
+        "python -m laion_hpc release images $(dirname {input.shards}) $(dirname {input.embeddings})"
+        " --block {wildcards.block} --config {params.file}"
+        " --output $(dirname $(dirname {output.ledger})) > {log} 2>&1"
+
+
 rule release_gather:
     input:
         blocks=of_crawl(f"{RUN}/release/blocks/{{block}}.ledger.json"),
+        images=(
+            of_crawl(f"{RUN}/release/image-blocks/{{block}}.ledger.json")
+            if release_has_images(CONFIG.release)
+            else []
+        ),
     output:
         manifest=f"{RUN}/release/manifest.json",
         statistics=f"{RUN}/release/statistics.json",
@@ -56,7 +93,7 @@ rule release_gather:
         "Describe the dataset of {wildcards.crawl}"
     shell:
         "python -m laion_hpc release gather $(dirname {output.manifest}) --config {params.file}"
-        " --output $(dirname {output.manifest}) > {log} 2>&1"
+        " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
 
 
 rule report_page:
@@ -89,9 +126,38 @@ rule report_page:
         " --output {output.page} > {log} 2>&1"
 
 
+# Over all crawls, where there are several: links to their parts, no copies.
+rule release_together:
+    input:
+        manifests=[
+            f"{RESULTS}/{crawl}/release/manifest.json" for crawl in CONFIG.crawls
+        ],
+    output:
+        manifest=f"{RESULTS}/release/manifest.json",
+    log:
+        f"{RESULTS}/logs/release.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/release.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=growing(16_000),
+        runtime=longer(240),
+    params:
+        file=CONFIG_FILE,
+        config=digest("release"),
+    message:
+        "Describe the dataset of all crawls"
+    shell:
+        "python -m laion_hpc release together $(dirname {input.manifests}) --config {params.file}"
+        " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
+
+
 rule release_all:
     input:
         [f"{RESULTS}/{crawl}/release/manifest.json" for crawl in CONFIG.crawls],
+        rules.release_together.output if len(CONFIG.crawls) > 1 else [],
     message:
         "The dataset is released"
 

@@ -3,7 +3,8 @@
 # Needs:  index/ of the crawl.
 # Makes:  nothing; a page on http://127.0.0.1:8080. The service needs no workflow:
 #         `laion-hpc search results/CRAWL/index` is the same.
-# How:    the index and its metadata are memory-mapped; thumbnails come from the filtered shards.
+# How:    the index, its metadata and the embeddings that rank its results are memory-mapped;
+#         thumbnails come from the filtered shards.
 localrules:
     search,
 
@@ -26,8 +27,9 @@ rule search:
         file=CONFIG_FILE,
         index=lambda wildcards, input: Path(input.evaluation).parent,
         images=blocks(f"{RUN}/filter/{{block}}", CONFIG.crawls[0]),
+        embeddings=blocks(f"{RUN}/embed/{{block}}", CONFIG.crawls[0]),
     message:
         "Search {params.index}"
     shell:
         "python -m laion_hpc search {params.index} --images {params.images}"
-        " --config {params.file} 2>&1 | tee {log}"
+        " --embeddings {params.embeddings} --config {params.file} 2>&1 | tee {log}"

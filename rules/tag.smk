@@ -19,7 +19,7 @@ rule tag:
     threads: 4
     resources:
         mem_mb=growing(8_000),
-        runtime=longer(60),
+        runtime=longer(240),
     params:
         file=CONFIG_FILE,
         config=digest("tag"),

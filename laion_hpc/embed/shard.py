@@ -18,7 +18,7 @@ from laion_hpc.config.sections import EmbedConfig
 from laion_hpc.errors import InputError, LaionHpcError
 from laion_hpc.ledger import File, Ledger
 from laion_hpc.models import Tower, load
-from laion_hpc.models.batches import embed_images, embed_texts
+from laion_hpc.models.batches import Images, embed_images, embed_texts
 from laion_hpc.schemas import EMBEDDED_SAMPLE, SCORED_SAMPLE
 
 UNDECODABLE = "undecodable"
@@ -61,8 +61,10 @@ def embed_shard(shard: str, *, job: EmbedJob) -> Ledger:
     tower = _tower(job.config)
     size = job.config.batch_size
     try:
-        rows, images = embed_images(tar, table["key"].to_pylist(), tower, size)
-        kept = table.take(pa.array(rows))
+        images: Images[None] = embed_images(
+            tar, table["key"].to_pylist(), tower, size, scaled=job.config.decode == "scaled"
+        )
+        kept = table.take(pa.array(images.rows))
         texts = embed_texts([text or "" for text in kept["caption"].to_pylist()], tower, size)
     except InputError:
         raise
@@ -72,11 +74,11 @@ def embed_shard(shard: str, *, job: EmbedJob) -> Ledger:
         stage="embed",
         unit="samples",
         inputs=table.num_rows,
-        kept=len(rows),
-        dropped={UNDECODABLE: table.num_rows - len(rows)},
+        kept=kept.num_rows,
+        dropped={UNDECODABLE: table.num_rows - kept.num_rows},
         config=job.digest,
         source=_source(shard, job),
-        files=_write(shard, job.output, images, texts, kept),
+        files=_write(shard, job.output, images.vectors, texts, kept),
     )
     done.write(path)
     return done
@@ -99,7 +101,9 @@ def _source(shard: str, job: EmbedJob) -> str:
 @lru_cache(maxsize=1)
 def _tower(config: EmbedConfig) -> Tower:
     """The model of this process: loaded with its first shard, kept for the others."""
-    return load(config.model, device=config.device, precision=config.precision)
+    return load(
+        config.model, device=config.device, precision=config.precision, compile=config.compile
+    )
 
 
 def _read(path: Path) -> pa.Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 from laion_hpc import ledger, removal
 from laion_hpc.config import Config, digest
 from laion_hpc.errors import InputError
-from laion_hpc.filter import images, repack, scores
+from laion_hpc.filter import cut, images, repack, scores, taken_down
 from laion_hpc.ledger import File, Ledger
 from laion_hpc.models import store
 from laion_hpc.shards import names_in
@@ -28,8 +28,9 @@ def filter_block(
 ) -> Ledger:
     """Filter the block in `source` into `output`; returns the manifest that it writes last.
 
-    A shard whose scores are stored is not scored again, only cut at the thresholds. `rescore`
-    refuses to score at all. InputError if the input is damaged or a model is missing.
+    A shard whose scores are stored is not scored again, only cut at the thresholds; duplicates are
+    looked for among all shards of the block. `rescore` refuses to score at all. InputError if the
+    input is damaged or a model is missing.
     """
     downloaded = ledger.read(source / ledger.MANIFEST)
     shards = names_in(downloaded)
@@ -42,10 +43,22 @@ def filter_block(
         del towers["embed.model"]
         store.verify(towers, config_file)
     label = f"filter {output.name}"
+    taken_down.shrink_scores(shards, score_job, downloaded)
     scored = team.map(
-        partial(scores.score_shard, job=score_job), shards, label=f"{label}: score", unit="shards"
+        partial(cut.score_shard, job=score_job), shards, label=f"{label}: score", unit="shards"
     )
-    kept = [(shard, book.kept) for shard, book in zip(shards, scored, strict=True)]
+    if score_job.kinds:
+        scored = team.map(
+            partial(cut.cut_shard, job=score_job),
+            cut.find_duplicates(shards, score_job, team),
+            label=f"{label}: cut",
+            unit="shards",
+        )
+    places = taken_down.places(source, shards, downloaded, config)
+    kept = [
+        (shard, book.kept + len(places.get(shard, ())))
+        for shard, book in zip(shards, scored, strict=True)
+    ]
     total = ledger.total(scored, stage="filter", unit="samples")
     if total.inputs != downloaded.kept:
         raise InputError(
@@ -54,7 +67,9 @@ def filter_block(
         )
     planned = repack.plan(kept, config.dataset.samples_per_shard)
     repack_job = _with_images(
-        planned, repack.RepackJob(source, output, digest(config, "filter")), shards
+        planned,
+        repack.RepackJob(source, output, digest(config, "filter"), places=places),
+        shards,
     )
     repacked = team.map(
         partial(repack.make_shard, job=repack_job), planned, label=f"{label}: pack", unit="shards"
@@ -65,7 +80,9 @@ def filter_block(
         total,
         config=digest(config, "filter"),
         source=ledger.fingerprint(
-            score_job.models, *(source / f"{shard}.parquet" for shard in shards)
+            score_job.models,
+            *score_job.kinds,
+            *(source / f"{shard}.parquet" for shard in shards),
         ),
         files=tuple(_files(repacked, "")) + tuple(_files(scored, f"{scores.FOLDER}/")),
     )
@@ -99,7 +116,9 @@ def _with_images(
     for part in (part for shard in planned for part in shard.parts if part.shard in gone):
         if not images.suffice(kept, part.shard, repack.keys(part, job)):
             raise images.missing(
-                job.source, part.shard, "thresholds lower than then want images not kept then"
+                job.source,
+                part.shard,
+                "thresholds (or duplicates) unlike then want images not kept then",
             )
     earlier = images.set_aside(job.output)
     return replace(

@@ -16,6 +16,8 @@ KEPT = "kept"
 DISSIMILAR = "dissimilar"
 UNSAFE_MINOR = "unsafe_minor"
 UNDECODABLE = "undecodable"
+DUPLICATE = {kind: f"duplicate_{kind}" for kind in ("exact", "perceptual", "semantic")}
+"""Reasons of the drop of a sample that shows what a kept one of its block shows, by kind."""
 
 STICKY = (UNDECODABLE, UNSAFE_MINOR)
 """Fates that no threshold changes."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from laion_hpc import ledger
@@ -22,7 +23,7 @@ from laion_hpc.shards import Sample, ShardWriter, read_shard
 
 @dataclass(frozen=True)
 class Part:
-    """The kept samples `start` … `stop - 1` of an input shard."""
+    """The places `start` … `stop - 1` among those of an input shard's kept samples."""
 
     shard: str
     start: int
@@ -38,7 +39,7 @@ class OutputShard:
 
     @property
     def samples(self) -> int:
-        """How many it holds."""
+        """How many it holds where none was taken down."""
         return sum(part.stop - part.start for part in self.parts)
 
 
@@ -52,6 +53,8 @@ class RepackJob:
     """Digest of the config keys of the stage."""
     images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Tars that hold the images of a downloaded shard whose own tar was removed."""
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys by downloaded shard whose places stay empty: kept samples that were taken down."""
 
 
 def plan(kept: Sequence[tuple[str, int]], size: int) -> list[OutputShard]:
@@ -85,6 +88,7 @@ def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
     path = job.output / f"{shard.name}.ledger.json"
     path.unlink(missing_ok=True)
     tables = [_rows(part, job) for part in shard.parts]
+    rows = sum(table.num_rows for table in tables)
     tar = job.output / f"{shard.name}.tar"
     with atomic(tar) as aside, ShardWriter(aside) as writer:
         for part, table in zip(shard.parts, tables, strict=True):
@@ -97,11 +101,11 @@ def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
     done = Ledger(
         stage="filter",
         unit="samples",
-        inputs=shard.samples,
-        kept=shard.samples,
+        inputs=rows,
+        kept=rows,
         config=job.config,
         source=_source(shard, job),
-        files=tuple(ledger.describe(file, rows=shard.samples) for file in (tar, parquet)),
+        files=tuple(ledger.describe(file, rows=rows) for file in (tar, parquet)),
     )
     done.write(path)
     return done
@@ -128,7 +132,12 @@ def keys(part: Part, job: RepackJob) -> pa.ChunkedArray:
 
 def _rows(part: Part, job: RepackJob) -> pa.Table:
     table = pq.read_table(job.output / FOLDER / f"{part.shard}.parquet", schema=SCORED_SAMPLE)
-    return kept_rows(table).slice(part.start, part.stop - part.start).combine_chunks()
+    table = kept_rows(table)
+    if places := job.places.get(part.shard):
+        # Keys sort in the order of the shard.
+        keys = sorted([*table["key"].to_pylist(), *places])[part.start : part.stop]
+        return table.filter(pc.is_in(table["key"], pa.array(keys))).combine_chunks()
+    return table.slice(part.start, part.stop - part.start).combine_chunks()
 
 
 def _samples(tars: Sequence[Path], table: pa.Table) -> Iterator[Sample]:

@@ -1,10 +1,9 @@
-"""One downloaded shard -> the scores and fates of all its samples, in scores/SHARD.parquet."""
+"""One downloaded shard -> similarity, class and signatures of all its samples."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,14 +16,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from laion_hpc import ledger
-from laion_hpc.atomic import atomic
 from laion_hpc.config.sections import FilterConfig
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
-from laion_hpc.filter import fates, images
+from laion_hpc.filter import fates, images, signatures
 from laion_hpc.filter.content import UNTAGGED, ContentFilter, load_prompts
+from laion_hpc.filter.signatures import Signatures
 from laion_hpc.ledger import Ledger
 from laion_hpc.models import Tower, load
-from laion_hpc.models.batches import embed_images, embed_texts
+from laion_hpc.models.batches import Images, embed_images, embed_texts
 from laion_hpc.models.store import fingerprint
 from laion_hpc.schemas import LANGUAGE_CLASSES, SAMPLE, SCORED_SAMPLE
 
@@ -47,6 +46,16 @@ class ScoreJob:
     may_score: bool = True
     """False: only stored scores may be used (`--rescore`)."""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The signatures that are stored with the scores."""
+        return signatures.kinds(self.config.duplicates)
+
+    @property
+    def scores(self) -> Path:
+        """Folder of the scores."""
+        return self.output / FOLDER
+
 
 def models_digest(config: FilterConfig, config_file: str | None = None) -> str:
     """Digest of all that a score depends on besides the shard; no threshold is in it.
@@ -54,7 +63,7 @@ def models_digest(config: FilterConfig, config_file: str | None = None) -> str:
     Models count by the content of their files, not by where these lie.
     """
     prompts = load_prompts(config.zero_shot)
-    parts = {
+    parts: dict[str, Any] = {
         "english": [config.english.library, fingerprint(config.english, config_file)],
         "multilingual": [
             config.multilingual.library,
@@ -64,78 +73,61 @@ def models_digest(config: FilterConfig, config_file: str | None = None) -> str:
         "precision": config.precision,
         "zero_shot": prompts.digest if prompts else "",
     }
+    if config.decode != "full":
+        parts["decode"] = config.decode
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def stored(shard: str, job: ScoreJob) -> Ledger | None:
-    """The ledger of a shard's scores if they are from these models, whatever the thresholds."""
+    """The ledger of a shard's scores if they are from these models, whatever the thresholds.
+
+    There may be more signatures than the config asks for, but not fewer.
+    """
     path = ledger_path(shard, job)
     try:
         found = ledger.read(path)
     except InputError:
         return None
-    return ledger.finished(path, config=found.config, source=_source(shard, job))
-
-
-def score_shard(shard: str, *, job: ScoreJob) -> Ledger:
-    """Score one shard, or cut it anew from its stored scores; returns its ledger.
-
-    InputError if the tar is damaged or does not agree with its parquet.
-    """
-    path = ledger_path(shard, job)
-    config = _thresholds_digest(job.config)
-    source = _source(shard, job)
-    before = stored(shard, job)
-    if before and before.config == config:
-        return before
-    table_path = path.with_name(f"{shard}.parquet")
-    if before:
-        table = pq.read_table(table_path, schema=SCORED_SAMPLE)
-    elif not job.may_score:
-        raise InputError(
-            f"{table_path}: no scores of these models are stored; run without --rescore"
-        )
-    elif images.removed(job.source, [shard]):
-        raise images.missing(job.source, shard, "other models or prompts must see all images")
-    else:
-        table = _score(job.source / f"{shard}.tar", job.config)
-    classes = table["language_class"].to_pylist()
-    outcome = fates.fates(
-        table["similarity"].to_numpy(), classes, table["fate"].to_pylist(), job.config.thresholds
-    )
-    position = SCORED_SAMPLE.get_field_index("fate")
-    table = table.set_column(position, SCORED_SAMPLE.field("fate"), pa.array(outcome, pa.string()))
-    with atomic(table_path) as aside:
-        pq.write_table(table, aside, compression="zstd")
-    reasons = Counter(outcome)
-    kept = reasons.pop(fates.KEPT, 0)
-    done = Ledger(
-        stage="filter",
-        unit="samples",
-        inputs=table.num_rows,
-        kept=kept,
-        dropped=dict(reasons),
-        config=config,
-        source=source,
-        counts=fates.counts(outcome, classes, table["nsfw"].to_pylist()),
-        files=(ledger.describe(table_path, rows=table.num_rows),),
-    )
-    done.write(path)
-    return done
+    if not table_path(shard, job).exists():
+        return None
+    for kinds in signatures.supersets(job.kinds):
+        source = source_of(shard, job, kinds)
+        if found.source == source:
+            return ledger.finished(path, config=found.config, source=source)
+    return None
 
 
 def ledger_path(shard: str, job: ScoreJob) -> Path:
     """Where the ledger of a shard's scores lies."""
-    return job.output / FOLDER / f"{shard}.ledger.json"
+    return job.scores / f"{shard}.ledger.json"
 
 
-def _source(shard: str, job: ScoreJob) -> str:
-    files = (job.source / f"{shard}.tar", job.source / f"{shard}.parquet")
-    return ledger.fingerprint(*files, job.models)
+def table_path(shard: str, job: ScoreJob) -> Path:
+    """Where a shard's scores lie."""
+    return job.scores / f"{shard}.parquet"
 
 
-def _thresholds_digest(config: FilterConfig) -> str:
-    return hashlib.sha256(config.thresholds.model_dump_json().encode()).hexdigest()[:16]
+def source_of(shard: str, job: ScoreJob, kinds: tuple[str, ...]) -> str:
+    """Fingerprint of all that a shard's scores and signatures come from."""
+    # The tar alone: it holds all that is scored, with its metadata.
+    return ledger.fingerprint(job.source / f"{shard}.tar", job.models, *kinds)
+
+
+def make_scores(shard: str, job: ScoreJob) -> tuple[pa.Table, Signatures]:
+    """The scores of a shard, newly made; fates are of STICKY or empty.
+
+    InputError if scoring is not allowed, or the tar is damaged or does not agree with its parquet.
+    """
+    if not job.may_score:
+        raise InputError(
+            f"{table_path(shard, job)}: no scores of these models (and of the signatures that "
+            "filter.duplicates needs) are stored; run without --rescore"
+        )
+    if images.removed(job.source, [shard]):
+        raise images.missing(
+            job.source, shard, "other models, prompts or kinds of duplicates must see all images"
+        )
+    return _score(job.source / f"{shard}.tar", job.config, job.kinds)
 
 
 @dataclass(frozen=True)
@@ -171,7 +163,7 @@ def successes(path: Path) -> pa.Table:
     return table.filter(pc.equal(table["status"], "success"))
 
 
-def _score(tar: Path, config: FilterConfig) -> pa.Table:
+def _score(tar: Path, config: FilterConfig, kinds: tuple[str, ...]) -> tuple[pa.Table, Signatures]:
     """All samples of a shard with similarity, nsfw, and a fate of STICKY or empty."""
     table = successes(tar.with_suffix(".parquet"))
     captions = [text or "" for text in table["caption"].to_pylist()]
@@ -181,23 +173,33 @@ def _score(tar: Path, config: FilterConfig) -> pa.Table:
         raise InputError(f"{tar.with_suffix('.parquet')}: unknown language_class {unknown}")
     towers = _towers(config)
     try:
-        rows, images = embed_images(
-            tar, table["key"].to_pylist(), towers.english, config.batch_size
+        found: Images[Signatures] = embed_images(
+            tar,
+            table["key"].to_pylist(),
+            towers.english,
+            config.batch_size,
+            scaled=config.decode == "scaled",
+            view=signatures.viewer(kinds),
         )
+        rows = found.rows
         texts = _embed_texts(captions, classes, rows, towers, config.batch_size)
     except InputError:
         raise
     except LaionHpcError as error:
         raise type(error)(f"{tar}: {error}") from None
     similarity = np.full(table.num_rows, np.nan, np.float32)
-    similarity[rows] = np.einsum("nd,nd->n", images, texts)
+    similarity[rows] = np.einsum("nd,nd->n", found.vectors, texts)
     nsfw = np.full(table.num_rows, UNTAGGED, dtype=object)
     fixed = np.full(table.num_rows, fates.UNDECODABLE, dtype=object)
     fixed[rows] = ""
     if towers.content and len(rows):
-        nsfw[rows], drop = towers.content.judge(images, [captions[row] for row in rows])
+        nsfw[rows], drop = towers.content.judge(found.vectors, [captions[row] for row in rows])
         fixed[rows[drop]] = fates.UNSAFE_MINOR
-    hidden = pa.array(fixed == fates.UNSAFE_MINOR)
+    seen = signatures.spread(kinds, table.num_rows, rows, found.views, found.vectors)
+    unsafe = fixed == fates.UNSAFE_MINOR
+    for values in seen.values():
+        values[unsafe] = 0
+    hidden = pa.array(unsafe)
     columns = {name: table[name] for name in SAMPLE.names}
     for name in HIDDEN:
         columns[name] = pc.if_else(hidden, "", columns[name])
@@ -206,7 +208,8 @@ def _score(tar: Path, config: FilterConfig) -> pa.Table:
         "nsfw": pa.array(nsfw, pa.string()),
         "fate": pa.array(fixed, pa.string()),
     }
-    return pa.table([columns[name] for name in SCORED_SAMPLE.names], schema=SCORED_SAMPLE)
+    scored = pa.table([columns[name] for name in SCORED_SAMPLE.names], schema=SCORED_SAMPLE)
+    return scored, seen
 
 
 def _embed_texts(

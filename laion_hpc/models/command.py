@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from laion_hpc.config import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     file = options.config or "config/default.yaml"
     models = store.named(config)
     if options.action == "fetch":
+        from laion_hpc.heads.published import fetch_heads
         from laion_hpc.models.fetch import fetch
-        from laion_hpc.tag.published import fetch_heads
 
         for key, model in models.items():
             what = "fetched" if fetch(model, file) else "is there"
@@ -61,19 +65,22 @@ def run(options: argparse.Namespace) -> int:
         store.verify(models, file)
         for key, model in models.items():
             print(f"{key}: {model.name} in {store.folder_of(model)}, whole")
-    _check_heads(config.tag.heads, file)
+    _check_heads(config, file)
     return 0
 
 
-def _check_heads(heads: tuple[str, ...], file: str) -> None:
+def _check_heads(config: Config, file: str) -> None:
     from laion_hpc.errors import InputError
+    from laion_hpc.heads.spaces import check_config
     from laion_hpc.models.folders import resolve_folder
 
+    heads = config.tag.heads
     missing = [head for head in heads if not (resolve_folder(head) / "head.json").is_file()]
     if missing:
         raise InputError(
             f"tag.heads: {', '.join(missing)}: no such heads; run, where there is internet:\n"
             f"  laion-hpc models fetch --config {file}"
         )
+    check_config(config)
     for head in heads:
         print(f"tag.heads: {head} is there")

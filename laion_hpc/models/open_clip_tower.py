@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from PIL import Image
 
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError
+from laion_hpc.models.packed import pack
 from laion_hpc.models.runtime import Runtime
+from laion_hpc.models.text_lengths import TextEncoder
 from laion_hpc.models.torchvision_shim import ensure_torchvision
-from laion_hpc.models.vectors import unit
+from laion_hpc.models.vectors import checked, normalise, unit
 
 CONFIG = "open_clip_config.json"
 
@@ -54,9 +56,20 @@ class OpenClipTower:
             ) from error
         _refuse_altered(model, folder)
         self._model = model.eval().requires_grad_(False)
+        if runtime.device == "cpu":
+            pack(self._model)
         self._dtype = open_clip.get_input_dtype(precision) or torch.float32
         preprocess = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
         self._geometry = _geometry(open_clip.transform.image_transform_v2(preprocess, False))
+        size = preprocess.size
+        self.side = int(size if isinstance(size, int) else min(size))
+        self._texts = TextEncoder(model)
+        self._copies = None if runtime.device == "cpu" else torch.cuda.Stream(runtime.device)  # type: ignore[no-untyped-call]
+        self._compiled = runtime.compile
+        self._largest = 0
+        self._encode_image: Callable[[torch.Tensor], torch.Tensor] = self._normalise_and_encode
+        if runtime.compile:
+            self._encode_image = torch.compile(self._normalise_and_encode, dynamic=False)
         self._mean = self._channels(preprocess.mean)
         self._std = self._channels(preprocess.std)
 
@@ -64,18 +77,13 @@ class OpenClipTower:
         """Resize and crop as the model was trained: RGB, (3, height, width)."""
         return np.asarray(self._geometry(image.convert("RGB"))).transpose(2, 0, 1)
 
-    @torch.inference_mode()
     def embed_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Preprocessed images (n, 3, height, width) -> (n, width)."""
-        if not len(pixels):
-            return np.empty((0, self.width), np.float32)
-        batch = torch.from_numpy(np.ascontiguousarray(pixels))
-        if self.device != "cpu":
-            batch = batch.pin_memory().to(self.device, non_blocking=True)
-        # Bytes travel, floats do not. The same operations in the same order as torchvision's
-        # ToTensor and Normalize: the same bits.
-        batch = batch.float().div(255).sub(self._mean).div(self._std)
-        return unit(self._model.encode_image(batch.to(self._dtype)), self.name)
+        return self.begin_pixels(pixels)()
+
+    def begin_pixels(self, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin `embed_pixels`; the function returned waits for its result."""
+        return self._begin(torch.from_numpy(np.ascontiguousarray(pixels)), self._encode_pixels)
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Images of any size -> (n, width)."""
@@ -83,13 +91,61 @@ class OpenClipTower:
             return np.empty((0, self.width), np.float32)
         return self.embed_pixels(np.stack([self.preprocess(image) for image in images]))
 
-    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts -> (n, width); longer ones are cut at the context length, as open_clip does."""
+        return self.begin_texts(texts)()
+
+    def begin_texts(self, texts: Sequence[str]) -> Callable[[], NDArray[np.float32]]:
+        """Begin `embed_texts`; the function returned waits for its result."""
         if not texts:
-            return np.empty((0, self.width), np.float32)
-        tokens = self._tokenize(list(texts)).to(self.device)
-        return unit(self._model.encode_text(tokens), self.name)
+            return lambda: np.empty((0, self.width), np.float32)
+        tokens = self._texts.trim(self._tokenize(list(texts)))
+        return self._begin(tokens, self._texts.encode)
+
+    def _begin(
+        self, inputs: torch.Tensor, encode: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Callable[[], NDArray[np.float32]]:
+        """Send a batch on its way; on a GPU copies and kernels are queued, and nothing waits."""
+        if not len(inputs):
+            return lambda: np.empty((0, self.width), np.float32)
+        if self._copies is None:
+            with torch.inference_mode():
+                found = unit(encode(inputs), self.name)
+            return lambda: found
+        pinned = inputs.pin_memory()
+        compute = torch.cuda.current_stream(self.device)
+        with torch.inference_mode():
+            # On a stream of its own, the copy of this batch goes beside the kernels of the last.
+            with torch.cuda.stream(self._copies):
+                batch = pinned.to(self.device, non_blocking=True)
+            compute.wait_stream(self._copies)
+            batch.record_stream(compute)
+            rows = normalise(encode(batch))
+            landed = torch.empty(rows.shape, dtype=rows.dtype).pin_memory()
+            landed.copy_(rows, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record(compute)
+
+        def wait() -> NDArray[np.float32]:
+            arrived.synchronize()
+            return checked(landed.numpy(), self.name)
+
+        return wait
+
+    def _encode_pixels(self, batch: torch.Tensor) -> torch.Tensor:
+        count = len(batch)
+        if self._compiled:
+            # A compiled network is made for one size; the last batch of a shard is smaller.
+            self._largest = max(self._largest, count)
+            batch = torch.nn.functional.pad(batch, (0,) * 7 + (self._largest - count,))
+        return self._encode_image(batch)[:count]
+
+    def _normalise_and_encode(self, batch: torch.Tensor) -> torch.Tensor:
+        # Bytes travel, floats do not. The same operations in the same order as torchvision's
+        # ToTensor and Normalize: the same bits.
+        pixels = batch.float().div(255).sub(self._mean).div(self._std)
+        found: torch.Tensor = self._model.encode_image(pixels.to(self._dtype))
+        return found
 
     def _channels(self, values: Sequence[float]) -> torch.Tensor:
         return torch.tensor(values, device=self.device).view(1, 3, 1, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
 from laion_hpc.errors import UsageError
 
@@ -20,9 +21,11 @@ class Runtime:
     """cpu or cuda:N."""
     precision: str
     """fp32, bf16 or fp16."""
+    compile: bool = False
+    """Fuse kernels with torch.compile; only on a GPU."""
 
 
-def prepare(device: str, precision: str) -> Runtime:
+def prepare(device: str, precision: str, *, compile: bool = False) -> Runtime:
     """Choose device and precision, and set torch up for reproducible results.
 
     UsageError if the machine does not have what was asked for.
@@ -40,7 +43,19 @@ def prepare(device: str, precision: str) -> Runtime:
     chosen = choose(device, precision, gpus=gpus, rank=local_rank())
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(1)
-    return chosen
+    if chosen == Runtime("cpu", "bf16") and not computes_bf16():
+        print(
+            "precision: bf16: this CPU has neither AVX512_BF16 nor AMX: fp32 is faster here",
+            file=sys.stderr,
+        )
+    return replace(chosen, compile=compile and chosen.device != "cpu")
+
+
+def computes_bf16() -> bool:
+    """Whether this CPU multiplies bf16 numbers itself, about 4 times as fast as fp32."""
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def choose(device: str, precision: str, *, gpus: int, rank: int) -> Runtime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.models.open_clip_tower import first_lines
+from laion_hpc.models.packed import pack
 from laion_hpc.models.runtime import Runtime
 from laion_hpc.models.torchvision_shim import ensure_torchvision
 from laion_hpc.models.vectors import unit
@@ -31,6 +32,7 @@ class SentenceTower:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call] # noise in a log
         self.name = f"sentence_transformers {config.name}"
         self.device = runtime.device
+        self.side = 0
         try:
             model = SentenceTransformer(
                 str(folder), device=runtime.device, local_files_only=True, trust_remote_code=False
@@ -42,7 +44,9 @@ class SentenceTower:
         for name, value in model.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise InputError(f"{folder}: {name} holds values that are not finite")
-        self._model = model.eval().to(_TYPES[runtime.precision])
+        self._model = model.eval().requires_grad_(False).to(_TYPES[runtime.precision])
+        if runtime.device == "cpu":
+            pack(self._model)
         self.width = 0
         self.width = self.embed_texts(["a"]).shape[1]
 
@@ -51,6 +55,10 @@ class SentenceTower:
         self._no_images()
 
     def embed_pixels(self, pixels: object) -> NoReturn:  # noqa: ARG002
+        """UsageError: there is no image tower."""
+        self._no_images()
+
+    def begin_pixels(self, pixels: object) -> NoReturn:  # noqa: ARG002
         """UsageError: there is no image tower."""
         self._no_images()
 
@@ -71,6 +79,11 @@ class SentenceTower:
             show_progress_bar=False,
         )
         return unit(vectors, self.name)
+
+    def begin_texts(self, texts: Sequence[str]) -> Callable[[], NDArray[np.float32]]:
+        """The texts are embedded at once: the library waits for the GPU itself."""
+        found = self.embed_texts(texts)
+        return lambda: found
 
     def _no_images(self) -> NoReturn:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from laion_hpc.atomic import write_bytes
 from laion_hpc.config import Config, digest
 from laion_hpc.errors import InputError
 from laion_hpc.ledger import File, Ledger
-from laion_hpc.release import card, columns, croissant, statistics, subsets
+from laion_hpc.release import card, columns, croissant, shards, statistics, subsets
 from laion_hpc.release.plain_json import encode
 
 BLOCKS = "blocks"
@@ -37,18 +38,40 @@ def gather(
     books = read_blocks(release, blocks, digest(config, "release"))
     files = block_files(release, books)
     _check_strays(release, files)
-    datasets = _datasets(release, files)
+    images = image_files(release, config, list(books))
+    written = describe(release, config, files, images, threads=threads, memory=memory)
+    book = ledger.total(
+        books.values(),
+        stage="release",
+        unit="samples",
+        config=digest(config, "release"),
+        source=ledger.fingerprint(*(book.source for book in books.values())),
+        files=(*files, *images, *written),
+    )
+    book.write(release / ledger.MANIFEST)
+    return book
+
+
+def describe(
+    release: Path,
+    config: Config,
+    files: Sequence[File],
+    images: Sequence[File] = (),
+    *,
+    threads: int = 1,
+    memory: str = "4GB",
+) -> list[File]:
+    """Count the parts of a release; write statistics, card, Croissant and checksums."""
     heads, has_nsfw = _tag_columns(release, files)
     with tempfile.TemporaryDirectory(dir=release, prefix=".statistics.") as scratch:
         numbers = statistics.compute(
-            datasets,
+            _datasets(release, files),
             heads=heads,
             has_nsfw=has_nsfw,
             threads=threads,
             memory=memory,
             scratch=Path(scratch),
         )
-    digests = {"release": digest(config, "release")}
     about = card.About(
         title=config.release.title,
         license=config.release.license,
@@ -56,7 +79,7 @@ def gather(
         subsets={subset.name: subset.where for subset in config.release.subsets},
         statistics=numbers,
         version=__version__,
-        digests=digests,
+        digests={"release": digest(config, "release")},
         schemas=_schemas(release, files),
     )
     written = [
@@ -64,21 +87,12 @@ def gather(
         _write(release / CARD, card.text(about).encode()),
         _write(release / CROISSANT, encode(croissant.describe(about))),
     ]
-    sums = sorted((entry.name, entry.sha256) for entry in [*files, *written])
+    sums = sorted((entry.name, entry.sha256) for entry in [*files, *images, *written])
     written.append(
         _write(release / CHECKSUMS, "".join(f"{sha}  {name}\n" for name, sha in sums).encode())
     )
     _remove_empty_folders(release)
-    book = ledger.total(
-        books.values(),
-        stage="release",
-        unit="samples",
-        config=digest(config, "release"),
-        source=ledger.fingerprint(*(book.source for book in books.values())),
-        files=(*files, *written),
-    )
-    book.write(release / ledger.MANIFEST)
-    return book
+    return written
 
 
 def read_blocks(release: Path, blocks: int | None, config: str) -> dict[int, Ledger]:
@@ -125,6 +139,30 @@ def block_files(release: Path, books: dict[int, Ledger]) -> list[File]:
                 )
             files.append(replace(entry, name=name))
     return sorted(files, key=lambda entry: entry.name)
+
+
+def image_files(release: Path, config: Config, blocks: Sequence[int]) -> list[File]:
+    """The shards of images of all blocks, named relative to the release; the layout numbered.
+
+    InputError if those of a block are missing or of another config.
+    """
+    if not shards.wanted(config.release):
+        for folder in (shards.IMAGES, shards.LAYOUT, shards.LEDGERS):
+            shutil.rmtree(release / folder, ignore_errors=True)
+        return []
+    books = []
+    for number in blocks:
+        path = shards.ledger_path(release, number)
+        books.append(ledger.read(path))
+        if books[-1].config != digest(config, "release"):
+            raise InputError(f"{path}: made with another config; run `release images` again")
+    found = shards.number_layout(release, books)
+    for book in books:
+        for entry in book.files:
+            name = entry.name.removeprefix("../")
+            if name.startswith(f"{shards.IMAGES}/"):
+                found.append(replace(entry, name=name))
+    return found
 
 
 def _check_strays(release: Path, files: Sequence[File]) -> None:

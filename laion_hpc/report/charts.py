@@ -12,6 +12,10 @@ from html import escape
 
 LOG_FROM = 200
 """Bars whose largest is so many times the smallest are drawn on a log scale, and say so."""
+_FOOT = 0.3
+"""Decades below one on a log scale."""
+LOG_BINS_FROM = 50
+"""The same of the bins of a histogram that may be drawn so: thin tails are what people look for."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +91,25 @@ def histogram(
     name: str,
     marks: Sequence[Mark] = (),
     x_range: tuple[float, float] | None = None,
+    log: bool = False,
 ) -> str:
-    """Vertical bars over an axis; `name` is read out where the plot cannot be seen."""
+    """Vertical bars over an axis; `name` is read out where the plot cannot be seen.
+
+    With `log` heights are on a log scale where one bin is `LOG_BINS_FROM` times another.
+    """
     if not bins:
         return ""
     low, high = x_range or (bins[0].low, bins[-1].high)
     width = high - low
-    top = nice_ceiling(max(one.count for one in bins))
+    counts = [one.count for one in bins if one.count]
+    log = log and bool(counts) and max(counts) >= LOG_BINS_FROM * min(counts)
+    decades = max(1, math.ceil(math.log10(max(counts)))) if log else 0
+    top = 10.0**decades if log else nice_ceiling(max(one.count for one in bins))
+    middle = round(10 ** (0.5 * (decades + _FOOT) - _FOOT)) if log else top / 2
     shapes = []
     for one in bins:
         x, w = 100 * (one.low - low) / width, 100 * (one.high - one.low) / width
-        h = 100 * one.count / top
+        h = 100 * _height(one.count, decades) if log else 100 * one.count / top
         title = one.name or f"{one.low:g} – {one.high:g}"
         shapes.append(
             f'<rect class="{one.tone}" x="{x:.3f}" y="{100 - h:.3f}" width="{w * 0.92:.3f}" '
@@ -117,11 +129,17 @@ def histogram(
     return (
         f'<div class="plot" role="img" aria-label="{escape(name)}">'
         f'<div class="y"><span style="top:0">{short(top)}</span>'
-        f'<span style="top:50%">{short(top / 2)}</span></div>'
+        f'<span style="top:50%">{short(middle)}</span></div>'
         f'<div class="area"><svg viewBox="0 0 100 100" preserveAspectRatio="none" '
         f'aria-hidden="true">{"".join(shapes)}</svg>{lines}</div>'
         f'<div class="x">{labels}</div></div>'
+        + ('<p class="remark">Heights on a log scale.</p>' if log else "")
     )
+
+
+def _height(count: float, decades: int) -> float:
+    """Share of the plot's height on a log scale: one is still seen, none is not."""
+    return (math.log10(count) + _FOOT) / (decades + _FOOT) if count else 0.0
 
 
 def _side(at: float, low: float, high: float) -> str:

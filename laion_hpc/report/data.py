@@ -16,6 +16,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.hosts import host_of
 from laion_hpc.report.samples import Picture, choose
 from laion_hpc.results import LAYOUTS
+from laion_hpc.usage import Usage
 
 MOST_FILES = 400
 """Tables that are read for a plot at most, evenly over the run: four million samples suffice."""
@@ -37,7 +38,7 @@ class StageTotals:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What Snakemake measured of the jobs of one stage."""
+    """What Snakemake, or the ranks of MPI jobs, measured of the jobs of one stage."""
 
     jobs: int
     seconds: float
@@ -103,7 +104,8 @@ def gather(crawl: Path, config: Config, *, samples: int, threads: int = 1) -> Ru
     run.content_types = _content_types(spread(shards, MOST_FILES), threads)
     run.balance = _balance(sorted(crawl.glob("shuffle/*.parquet")))
     for name in LAYOUTS:
-        measured = _benchmark(sorted((crawl / "benchmarks" / name).glob("*.tsv")))
+        files = sorted((crawl / "benchmarks" / name).glob("*.tsv"))
+        measured = _benchmark(files, crawl / "logs" / name)
         if measured is not None:
             run.benchmarks[name] = measured
     run.pictures = choose(crawl, samples, seed=config.dataset.seed)
@@ -195,14 +197,17 @@ def _balance(blocks: Sequence[Path]) -> HostBalance | None:
     return HostBalance(largest, distinct, max(overall.values()) / overall.total(), len(shards))
 
 
-def _benchmark(files: Sequence[Path]) -> Benchmark | None:
+def _benchmark(files: Sequence[Path], logs: Path) -> Benchmark | None:
     seconds, cpu, memory = [], 0.0, 0.0
     for file in files:
+        # What Snakemake sees of an MPI job is srun, which waits.
+        ranks = Usage.of_log(logs / f"{file.stem}.log")
         with file.open(newline="") as stream:
             for row in csv.DictReader(stream, delimiter="\t"):
                 seconds.append(_number(row.get("s")))
-                cpu += _number(row.get("cpu_time"))
-                memory = max(memory, _number(row.get("max_rss")))
+                cpu += ranks.cpu_seconds if ranks else _number(row.get("cpu_time"))
+                peak = ranks.peak_mb if ranks else _number(row.get("max_rss"))
+                memory = max(memory, peak)
     if not seconds:
         return None
     return Benchmark(len(seconds), sum(seconds), max(seconds), cpu, memory)

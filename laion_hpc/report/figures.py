@@ -18,7 +18,7 @@ CLASS_TONES = {"en": "c1", "multi": "c2", "nolang": "c3"}
 
 FAILURES = {
     "no connection": ("dns", "refused", "unreachable", "tls", "timeout", "reset", "protocol"),
-    "not allowed": ("opted_out", "robots_txt", "forbidden_address"),
+    "not allowed": ("opted_out", "robots_txt", "forbidden_address", "taken_down", "blocked_hash"),
     "not a usable image": (
         "too_large",
         "too_small",
@@ -247,6 +247,7 @@ def scores(run: Run) -> str:
                     marks=marks,
                     name=f"Histogram of {head}",
                     x_range=(low, max(high, bins[-1].high)),
+                    log=True,
                 ),
             )
         )

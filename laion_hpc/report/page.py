@@ -16,7 +16,7 @@ SECTIONS = (
     ("download", "Downloads", figures.download),
     ("similarity", "Similarity of image and text", figures.similarity),
     ("languages", "Languages", figures.languages),
-    ("sizes", "Image sizes and text lengths", figures.sizes),
+    ("sizes", "Image sizes and text lengths", tables.sizes),
     ("scores", "Scores", figures.scores),
     ("hosts", "Hosts", figures.hosts),
     ("licenses", "Licences", figures.licenses),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from laion_hpc.report import figures
 from laion_hpc.report.data import Run
 from laion_hpc.report.language_names import language_name
 
@@ -20,6 +21,21 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
         "</div>"
     )
+
+
+def sizes(run: Run) -> str:
+    """The histograms of sizes and lengths, and their quantiles."""
+    plots = figures.sizes(run)
+    if not plots or not run.statistics:
+        return plots
+    found = run.statistics["datasets"]["all"]["quantiles"]
+    shown = ("0.05", "0.25", "0.50", "0.75", "0.95")
+    rows = [
+        [name.replace("_", " "), *(f"{quantiles[at]:,}" for at in shown)]
+        for name, quantiles in found.items()
+    ]
+    heads = ["", *(f"{float(at):.0%}" for at in shown)]
+    return plots + figures.figure("Quantiles", table(heads, rows))
 
 
 def subsets(run: Run) -> str:
@@ -91,7 +107,7 @@ def _depths(evaluation: dict[str, Any], kind: str) -> list[str]:
 
 
 def throughput(run: Run) -> str:
-    """Time and memory of the jobs, as Snakemake measured them."""
+    """Time and memory of the jobs, as Snakemake and the ranks of MPI jobs measured them."""
     rows = []
     for name, one in run.benchmarks.items():
         totals = run.stage(name)
@@ -105,13 +121,19 @@ def throughput(run: Run) -> str:
                 _time(one.cpu_seconds),
                 f"{one.max_rss_mb:,.0f} MB",
                 f"{rate:,.0f} {totals.unit}" if totals and rate else "–",
+                _cost(one.cpu_seconds, totals.inputs if totals else 0),
             ]
         )
     heads = ("stage", "jobs", "time of all jobs", "longest job", "CPU time", "peak memory")
-    body = table([*heads, "inputs per second"], rows)
+    body = table([*heads, "inputs per second", "CPU per million"], rows)
     if not body:
         return ""
     return "<p>Each job by itself, as if one ran after the other; most run side by side.</p>" + body
+
+
+def _cost(cpu_seconds: float, inputs: int) -> str:
+    """Core hours for a million inputs: what a budget is made of."""
+    return f"{cpu_seconds / 3600 / inputs * 1e6:,.1f} core h" if inputs else "–"
 
 
 def _time(seconds: float) -> str:

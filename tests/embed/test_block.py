@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -157,24 +158,89 @@ def test_finished_shards_need_no_model(
     assert contents(again) == contents(embedded)
 
 
+ENVIRONMENT = os.environ | {
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+}
+
+
+def mpiexec() -> list[str]:
+    beside = Path(sys.executable).with_name("mpiexec")
+    launcher = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if launcher is None:
+        pytest.skip("needs mpiexec")
+    return [launcher]
+
+
 def test_two_ranks_give_the_same_bytes(
     block: Path, embedded: Path, config_file: Path, tmp_path: Path
 ) -> None:
-    mpiexec = Path(sys.executable).with_name("mpiexec")
-    launcher = str(mpiexec) if mpiexec.exists() else shutil.which("mpiexec")
-    if launcher is None:
-        pytest.skip("needs mpiexec")
     command = [sys.executable, "-m", "mpi4py", "-m", "laion_hpc", "embed", str(block)]
     command += ["--output", str(tmp_path / "0000"), "--config", str(config_file)]
     done = subprocess.run(
-        [launcher, "-n", "2", *command],
+        [*mpiexec(), "-n", "2", *command],
         capture_output=True,
         text=True,
         timeout=300,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "0000") == contents(embedded)
+
+
+DYING = """
+import os, signal, sys
+from laion_hpc.cli import main
+from laion_hpc.embed import shard
+
+plain = shard.embed_images
+
+def dies(tar, *arguments, **more):
+    if tar.name == "00002.tar":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(tar, *arguments, **more)
+
+shard.embed_images = dies
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_rank_that_dies_loses_its_running_shard_only(
+    block: Path,
+    embedded: Path,
+    config: Config,
+    config_file: Path,
+    tmp_path: Path,
+    ranks: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    output = tmp_path / "0000"
+    launcher = [*mpiexec(), "-n", "2"] if ranks == 2 else []
+    command = [sys.executable, *(["-m", "mpi4py"] if ranks == 2 else []), str(script), "embed"]
+    command += [str(block), "--output", str(output), "--config", str(config_file)]
+    done = subprocess.run(
+        [*launcher, *command], capture_output=True, timeout=300, env=ENVIRONMENT, check=False
+    )
+    assert done.returncode != 0
+    assert not (output / "manifest.json").exists()
+    # Each rank may have been at a shard when the last of the three killed one of them.
+    finished = {path.name.partition(".")[0] for path in output.glob("*.ledger.json")}
+    assert "00002" not in finished
+    assert len(finished) >= 3 - ranks
+    again: list[str] = []
+    plain = embed_shard.embed_images
+
+    def watched(tar: Path, *arguments: Any, **more: Any) -> Any:
+        again.append(tar.name)
+        return plain(tar, *arguments, **more)
+
+    monkeypatch.setattr(embed_shard, "embed_images", watched)
+    run(block, output, config)
+    assert again == [f"{s:05d}.tar" for s in range(3) if f"{s:05d}" not in finished]
+    assert contents(output) == contents(embedded)
 
 
 def test_empty_block(config: Config, tmp_path: Path) -> None:
@@ -204,12 +270,12 @@ def test_a_model_that_overflows_stops_the_job(
 
     from laion_hpc.errors import LaionHpcError
     from laion_hpc.models.open_clip_tower import OpenClipTower
-    from laion_hpc.models.vectors import unit
 
-    def overflow(self: OpenClipTower, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        return unit(torch.full((len(pixels), 24), torch.inf), self.name)
+    def overflow(self: OpenClipTower, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(pixels), 24), torch.inf)
 
-    monkeypatch.setattr(OpenClipTower, "embed_pixels", overflow)
+    monkeypatch.setattr(OpenClipTower, "_encode_pixels", overflow)
+    embed_shard._tower.cache_clear()
     with pytest.raises(LaionHpcError, match=r"00000\.tar: .*not finite"):
         run(block, tmp_path / "e", config)
 

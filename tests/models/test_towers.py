@@ -177,3 +177,83 @@ def test_a_zero_or_infinite_embedding_is_an_error() -> None:
     for bad in (torch.nan, torch.inf, 0.0):
         with pytest.raises(LaionHpcError, match="m: an embedding"):
             unit(torch.tensor([[1.0, 1.0], [bad, bad]]), "m")
+
+
+@pytest.mark.parametrize("kind", ["transformer", "hugging face", "sentences"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_packed_weights_give_what_plain_ones_give(
+    kind: str, precision: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from laion_hpc.models import open_clip_tower, packed, sentence_tower
+
+    if kind == "hugging face":
+        config = tiny.hugging_face_folder(tmp_path / "hf", seed=3)
+    else:
+        config = request.getfixturevalue(kind)
+    tower: Any = load(config, precision=precision)
+    assert any(isinstance(part, packed.PackedLinear) for part in tower._model.modules())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (open_clip_tower, sentence_tower):
+            patch.setattr(module, "pack", lambda model: None)
+        plain = load(config, precision=precision)
+    same = 1e-6 if precision == "fp32" else 2e-2
+    np.testing.assert_allclose(tower.embed_texts(TEXTS), plain.embed_texts(TEXTS), atol=same)
+    if kind != "sentences":
+        images = [tiny.picture(seed) for seed in range(3)]
+        found, expected = (model.embed_images(images) for model in (tower, plain))
+        np.testing.assert_allclose(found, expected, atol=same)
+
+
+def test_a_compiled_network_sees_one_batch_size(transformer: ModelConfig) -> None:
+    tower: Any = load(transformer)
+    images = [tiny.picture(seed) for seed in range(6)]
+    expected = tower.embed_images(images)
+    sizes: list[int] = []
+    encode = tower._encode_image
+
+    def watched(batch: Any) -> Any:
+        sizes.append(len(batch))
+        return encode(batch)
+
+    tower._compiled, tower._encode_image = True, watched
+    found = [tower.embed_images(images[:4]), tower.embed_images(images[4:])]
+    np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-6)
+    assert sizes == [4, 4]
+
+
+def test_the_way_over_a_gpu_gives_the_same(
+    transformer: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With stand-ins for streams, events and pinned memory: what is queued, then fetched."""
+    import contextlib
+
+    import torch
+
+    tower: Any = load(transformer)
+    images = [tiny.picture(seed) for seed in range(3)]
+    expected, expected_texts = tower.embed_images(images), tower.embed_texts(TEXTS)
+    said: list[str] = []
+
+    class Stream:
+        def wait_stream(self, other: Any) -> None:
+            said.append("kernels wait for the copy")
+
+    class Event:
+        def record(self, stream: Any) -> None:
+            said.append("recorded")
+
+        def synchronize(self) -> None:
+            said.append("fetched")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    tower._copies = Stream()
+    pixels = np.stack([tower.preprocess(image) for image in images])
+    waits = [tower.begin_pixels(pixels), tower.begin_texts(TEXTS)]
+    assert said == ["kernels wait for the copy", "recorded"] * 2
+    np.testing.assert_array_equal(waits[1](), expected_texts)
+    np.testing.assert_array_equal(waits[0](), expected)
+    assert said[4:] == ["fetched"] * 2

@@ -28,6 +28,7 @@ from laion_hpc.schemas import (
     join_hash,
 )
 from laion_hpc.shards import Sample, ShardWriter
+from laion_hpc.usage import Usage
 from tests.release.blocks import write_block
 
 CRAWL = "synthetic"
@@ -306,3 +307,7 @@ def _benchmarks(crawl: Path, blocks: int) -> None:
                 f"{head}{seconds}\t0:00:10\t{300 * number + 100}.5"
                 f"\t-\t-\t-\t-\t-\t90.0\t{seconds}\n"
             )
+            if stage == "embed":
+                log = crawl / "logs" / stage / f"{block:04d}.log"
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text(f"done\n{Usage(4, 1_000.0, 5_000.5, 2_000.0).line()}\n")

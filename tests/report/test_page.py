@@ -74,6 +74,9 @@ def test_numbers_are_those_of_the_tables(crawl: Path, run: Run) -> None:
     assert run.benchmarks["shuffle"].jobs == 2
     assert run.benchmarks["shuffle"].seconds == pytest.approx(22)
     assert run.benchmarks["download"].max_rss_mb == 400.5
+    # Of an MPI job Snakemake sees srun only: its ranks say what they used.
+    assert run.benchmarks["embed"].max_rss_mb == 5_000.5
+    assert run.benchmarks["embed"].cpu_seconds == pytest.approx(2_000)
     assert run.balance is not None
     assert len(run.balance.largest_shares) == run.balance.shards
 
