@@ -8,9 +8,11 @@ came through are in the tar beside it, in the order of the input.
   laion-hpc download urls.parquet --output images --config my.yaml --processes 16
   laion-hpc download laion.parquet --output images --url-column URL --text-column TEXT
 
-Run the same command again after a failure or a kill: finished shards are kept. Set
-download.user_agent in the config to a name with a page or address where site owners can reach
-you; without one no public server is asked.
+Run the same command again after a failure or a kill: finished shards are kept. With
+--retry-failed those of them are added to in which samples timed out or met a passing error.
+
+Set download.user_agent in the config to a name with a page or address where site owners can reach
+you; without one no public server is asked. docs/download.md explains fates and manners.
 """
 
 from __future__ import annotations
@@ -36,6 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME",
         help="captions (default: text, caption, TEXT, CAPTION, alt or alt_text; else none)",
+    )
+    parser.add_argument(
+        "--blur-column",
+        default="",
+        metavar="NAME",
+        help="boxes to blur, each [left, top, right, bottom] from 0 to 1",
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="in finished shards, ask again for what timed out or met a passing error",
     )
     parser.add_argument(
         "--samples-per-shard",
@@ -64,9 +77,16 @@ def run(options: argparse.Namespace) -> int:
         options.input,
         url_column=options.url_column,
         text_column=options.text_column,
+        boxes_column=options.blur_column,
         samples_per_shard=per_shard,
     )
-    whole = download(source, options.output, config, processes=options.processes)
+    whole = download(
+        source,
+        options.output,
+        config,
+        processes=options.processes,
+        retry_failed=options.retry_failed,
+    )
     if whole is not None:
         share = whole.kept / whole.inputs if whole.inputs else 0.0
         print(f"{options.output}: {whole.kept} of {whole.inputs} images ({share:.1%})")

@@ -1,8 +1,9 @@
 """A decoder process: takes bodies on its standard input, a socket, and answers with pictures.
 
 Started by `decoders` as `python -m laion_hpc.download.decoder RULES`; ends when the socket does.
-A request is a length (4 bytes, big-endian) and a body. An answer is two lengths, a JSON object
-(the fields of `Picture`) and the image. Before the first request it says READY.
+A request is two lengths (4 bytes each, big-endian), a body and the boxes to blur as JSON. An
+answer is two lengths, a JSON object (the fields of `Picture`) and the image. Before the first
+request it says READY.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import asdict
 from laion_hpc.work import die_with
 
 READY = b"\x01"
-REQUEST = struct.Struct(">I")
+REQUEST = struct.Struct(">II")
 ANSWER = struct.Struct(">II")
 
 BYTES_PER_PIXEL = 16
@@ -31,26 +32,28 @@ SPARE_BYTES = 192 << 20
 
 def serve(connection: socket.socket, rules_json: str) -> None:
     """Answer until the other side closes the connection."""
-    from laion_hpc.download.image import Rules, make_picture
+    from laion_hpc.download.image import Rules, blocklist, make_picture
 
     fields = json.loads(rules_json)
     rules = Rules(**{**fields, "formats": tuple(fields["formats"])})
     _warm_up(rules.formats)
+    blocked = blocklist(rules)
     _limit_memory(rules.max_pixels)
     connection.sendall(READY)
     while True:
         head = _receive(connection, REQUEST.size)
         if not head:
             return
-        (length,) = REQUEST.unpack(head)
+        length, boxes_length = REQUEST.unpack(head)
         body = _receive(connection, length)
-        picture = make_picture(body, rules)
+        boxes = json.loads(_receive(connection, boxes_length)) if boxes_length else []
+        picture = make_picture(body, rules, boxes=boxes, blocked=blocked)
         image, picture.image = picture.image, b""
         meta = asdict(picture)
         del meta["image"]
         encoded = json.dumps(meta).encode()
-        connection.sendall(ANSWER.pack(len(encoded), len(image)) + encoded)
-        connection.sendall(image)
+        # In one piece: each wakes the other side up.
+        connection.sendall(b"".join((ANSWER.pack(len(encoded), len(image)), encoded, image)))
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
@@ -90,8 +93,6 @@ def main() -> None:
     """Serve on standard input; Ctrl-C is for the parent, which closes the socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(os.getppid())
-    # Fetching must not wait for decoding: a starved event loop would see time-outs.
-    os.nice(5)
     with socket.socket(fileno=0) as connection, contextlib.suppress(ConnectionError):
         serve(connection, sys.argv[1])
 

@@ -15,10 +15,14 @@
 | `too_many_pixels` `too_few_pixels` `aspect_ratio` | by the image's header |
 | `undecodable` | the format is known, decoding fails |
 | `decoder_crashed` | decoding ended its process, or took too long |
-| `blocked_hash` | the body's hash is in the blocklist |
+| `blocked_hash` | the body's hash, or one near the picture's, is in a blocklist |
+| `bad_boxes` | the boxes to blur cannot be read, so the image is not kept |
+| `taken_down` | the sample, its host or its image is in the list of take-downs |
 """
 
 from __future__ import annotations
+
+from laion_hpc.web import politeness
 
 SUCCESS = "success"
 FAILED_TO_DOWNLOAD = "failed_to_download"
@@ -27,17 +31,29 @@ FAILED_TO_RESIZE = "failed_to_resize"
 # fmt: off
 IMAGE_REASONS = frozenset({
     "not_an_image", "undecodable", "too_many_pixels", "too_few_pixels", "aspect_ratio",
-    "decoder_crashed", "blocked_hash",
+    "decoder_crashed", "blocked_hash", "bad_boxes",
 })
 """The download was good, the image is not (img2dataset's failed_to_resize)."""
 
 NETWORK_REASONS = frozenset({
     "bad_url", "dns", "refused", "unreachable", "tls", "reset", "timeout", "protocol",
     "too_many_redirects", "bad_redirect", "forbidden_address", "opted_out", "robots_txt",
-    "too_large", "too_small", "truncated", "bad_encoding",
+    "too_large", "too_small", "truncated", "bad_encoding", "taken_down",
 })
 """With `http_NNN`, all that can happen before there is a body to look at."""
 # fmt: on
+
+
+_MAY_HEAL = frozenset({"timeout", "reset", "truncated", "dns"})
+
+
+def may_heal(reason: str) -> bool:
+    """True if another run may fare better: time-outs, broken connections, names that were not
+    found (a resolver that is asked too much says so too), 408, 425, 429 and most 5xx.
+    """
+    if reason.startswith("http_"):
+        return politeness.heals(int(reason.removeprefix("http_")))
+    return reason in _MAY_HEAL
 
 
 def status_of(reason: str) -> str:

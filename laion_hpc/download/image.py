@@ -10,14 +10,22 @@ import hashlib
 import io
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from PIL import AvifImagePlugin, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from laion_hpc.download.blur import Box, are_boxes, blur
 from laion_hpc.download.exif import exif_json, orientation_of
 from laion_hpc.download.pixels import to_rgb
 from laion_hpc.download.png import without_damaged_metadata
 from laion_hpc.download.resize import Plan, plan_resize
+from laion_hpc.download.scale import scaled
+
+if TYPE_CHECKING:
+    # Loaded where there is a list: numpy takes a decoder's memory and time to start.
+    from laion_hpc.download.perceptual import Blocklist
 
 # The header's pixel count is judged here, against the config; Pillow's own warning is not needed.
 Image.MAX_IMAGE_PIXELS = None
@@ -43,6 +51,8 @@ class Rules:
     skip_reencode: bool
     encode_format: str
     encode_quality: int
+    perceptual_blocklist: str
+    perceptual_distance: int
 
 
 @dataclass
@@ -82,24 +92,47 @@ def digest(body: bytes | bytearray) -> tuple[str, str]:
     )
 
 
-def make_picture(body: bytes, rules: Rules) -> Picture:
-    """Judge, decode, resize and encode a body. Never raises for what the body holds."""
-    picture = _attempt(body, rules)
+def blocklist(rules: Rules) -> Blocklist | None:
+    """The pictures that the rules forbid; UsageError if their file cannot be read."""
+    if not rules.perceptual_blocklist:
+        return None
+    from laion_hpc.download import perceptual
+
+    digests = perceptual.read(rules.perceptual_blocklist)
+    return perceptual.Blocklist(digests, rules.perceptual_distance)
+
+
+def make_picture(
+    body: bytes, rules: Rules, *, boxes: Any = (), blocked: Blocklist | None = None
+) -> Picture:
+    """Judge, decode, blur, resize and encode a body. Never raises for what the body holds."""
+    if boxes and not are_boxes(boxes):
+        sha256, md5 = digest(body)
+        return Picture("bad_boxes", sha256=sha256, md5=md5)
+    task = _Task(rules, boxes, blocked)
+    picture = _attempt(body, task)
     if picture.reason in ("not_an_image", "undecodable"):
         repaired = without_damaged_metadata(body)
         if repaired is not body:
-            picture = _attempt(repaired, rules)
+            picture = _attempt(repaired, task)
     picture.sha256, picture.md5 = digest(body)
     return picture
 
 
-def _attempt(body: bytes, rules: Rules) -> Picture:
+@dataclass(frozen=True)
+class _Task:
+    rules: Rules
+    boxes: Sequence[Box]
+    blocked: Blocklist | None
+
+
+def _attempt(body: bytes, task: _Task) -> Picture:
     picture = Picture()
     try:
         with warnings.catch_warnings():
             # Damaged metadata is no reason to print a line per image.
             warnings.simplefilter("ignore")
-            _process(body, rules, picture)
+            _process(body, task, picture)
     except _Refused as refused:
         picture.reason = refused.reason
     except UnidentifiedImageError:
@@ -113,7 +146,8 @@ def _attempt(body: bytes, rules: Rules) -> Picture:
     return picture
 
 
-def _process(body: bytes, rules: Rules, picture: Picture) -> None:
+def _process(body: bytes, task: _Task, picture: Picture) -> None:
+    rules = task.rules
     started = time.process_time()
     with Image.open(io.BytesIO(body), formats=rules.formats) as opened:
         picture.format = opened.format or ""
@@ -126,9 +160,11 @@ def _process(body: bytes, rules: Rules, picture: Picture) -> None:
         plan = plan_resize(
             (width, height), rules.resize_mode, rules.image_size, rules.resize_only_if_bigger
         )
-        if rules.skip_reencode and _as_it_is(opened, turned, plan, rules):
+        as_it_is = not task.boxes and _as_it_is(opened, turned, plan, rules)
+        if rules.skip_reencode and as_it_is:
             # Decoded all the same: what is stored must be readable.
             opened.load()
+            _refuse_blocked(opened, task)
             picture.image, picture.width, picture.height = bytes(body), width, height
             picture.decode_seconds = time.process_time() - started
             return
@@ -137,6 +173,8 @@ def _process(body: bytes, rules: Rules, picture: Picture) -> None:
         image = to_rgb(opened)
     if turned > 1:
         image = _turn(image, turned)
+    _refuse_blocked(image, task)
+    image = blur(image, task.boxes)
     decoded = time.process_time()
     image = _resize(image, plan)
     resized = time.process_time()
@@ -145,6 +183,11 @@ def _process(body: bytes, rules: Rules, picture: Picture) -> None:
     picture.decode_seconds = decoded - started
     picture.resize_seconds = resized - decoded
     picture.encode_seconds = time.process_time() - resized
+
+
+def _refuse_blocked(image: Image.Image, task: _Task) -> None:
+    if task.blocked is not None and task.blocked.holds(image):
+        raise _Refused("blocked_hash")
 
 
 def _judge(size: tuple[int, int], rules: Rules) -> None:
@@ -197,9 +240,7 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _resize(image: Image.Image, plan: Plan) -> Image.Image:
-    if image.size != plan.scaled:
-        # Pillow's bicubic widens its filter when it shrinks: no aliasing, as with `area`.
-        image = image.resize(plan.scaled, Image.Resampling.BICUBIC)
+    image = scaled(image, plan.scaled)
     if plan.crop is not None:
         image = image.crop(plan.crop)
     if plan.canvas is not None:

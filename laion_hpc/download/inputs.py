@@ -34,6 +34,8 @@ class Source:
     url_column: str
     text_column: str
     """Empty: no captions."""
+    boxes_column: str
+    """Empty: nothing is blurred."""
     sizes: tuple[int, ...]
     """Samples of each shard."""
     starts: tuple[int, ...]
@@ -46,7 +48,12 @@ class Source:
 
 
 def open_source(
-    path: Path, *, url_column: str = "", text_column: str = "", samples_per_shard: int = 10_000
+    path: Path,
+    *,
+    url_column: str = "",
+    text_column: str = "",
+    boxes_column: str = "",
+    samples_per_shard: int = 10_000,
 ) -> Source:
     """Look at a parquet. InputError if it is none, UsageError if the columns are not there."""
     with _parquet(path) as file:
@@ -65,6 +72,7 @@ def open_source(
         keyed,
         _column(path, names, url_column, URL_COLUMNS, "--url-column", needed=True),
         _column(path, names, text_column, TEXT_COLUMNS, "--text-column", needed=False),
+        _column(path, names, boxes_column, (), "--blur-column", needed=False),
         tuple(sizes),
         tuple(sum(sizes[:shard]) for shard in range(len(sizes))),
     )
@@ -121,6 +129,17 @@ def read_shard(source: Source, shard: int) -> pa.Table:
     if source.keyed:
         _check_keys(source, made["key"])
     return pa.table(made)
+
+
+def read_boxes(source: Source, shard: int) -> list[Any] | None:
+    """The boxes to blur of each row, [[left, top, right, bottom], …]; None without the column."""
+    if not source.boxes_column:
+        return None
+    name = source.boxes_column
+    with _parquet(source.path) as file:
+        table = _rows(file, [name], source.starts[shard], source.sizes[shard])
+    boxes = _cast(source, table, name, pa.list_(pa.list_(pa.float64()))).to_pylist()
+    return [row or [] for row in boxes]
 
 
 def _rows(file: pq.ParquetFile, columns: list[str], start: int, size: int) -> pa.Table:

@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,20 +14,33 @@ from laion_hpc import config as configs
 from laion_hpc import ledger, work
 from laion_hpc.config.sections import Config, DownloadConfig
 from laion_hpc.download import tally
+from laion_hpc.download.adopt import adopt
+from laion_hpc.download.again import worth_it
 from laion_hpc.download.image import Rules
 from laion_hpc.download.inputs import Source
 from laion_hpc.download.lane import Job, Lane, run_lane, shard_source
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.ledger import Ledger
+from laion_hpc.takedown import listed
 from laion_hpc.web.settings import Proxies, Settings, guard_for
 
 MOST_SHARDS_PER_LANE = 16
-DESCRIPTORS_BESIDES = 200
-"""Files and pipes that a lane needs besides its connections."""
+DESCRIPTORS_BESIDES = 500
+"""Files, pipes and idle connections that a lane needs besides those in use."""
 
 
-def download(source: Source, output: Path, config: Config, *, processes: int = 1) -> Ledger | None:
+def download(
+    source: Source,
+    output: Path,
+    config: Config,
+    *,
+    processes: int = 1,
+    retry_failed: bool = False,
+) -> Ledger | None:
     """Make the shards of `source` that `output` does not hold yet, and its manifest.
+
+    With `retry_failed` the samples of finished shards that may fare better now (`fates.may_heal`)
+    are asked for again.
 
     Returns the manifest's ledger, or None in an MPI rank that only worked. Raises UsageError
     for what the config does not allow, InputError for an unreadable input.
@@ -39,11 +52,17 @@ def download(source: Source, output: Path, config: Config, *, processes: int = 1
         output.mkdir(parents=True, exist_ok=True)
         ready = _finished(job)
         missing = [shard for shard in range(len(source.sizes)) if shard not in ready]
+        adopted = team.map(partial(adopt, job), missing, label=f"adopt {output.name}", quiet=True)
+        ready |= {shard: book for shard, book in zip(missing, adopted, strict=True) if book}
+        missing = [shard for shard in missing if shard not in ready]
+        again = _worth_it(output, ready) if retry_failed else {}
+        total = sum(source.sizes[shard] for shard in missing) + sum(again.values())
+        missing = sorted({*missing, *again})
         manifest = output / ledger.MANIFEST
         if missing or not manifest.exists():
             manifest.unlink(missing_ok=True)
-        total = sum(source.sizes[shard] for shard in missing)
         lanes = cut_lanes(missing, size=team.size, processes=processes)
+        lanes = [replace(lane, again=frozenset(again).intersection(lane.shards)) for lane in lanes]
         if missing:
             label = f"download {output.name}"
             with tally.shown(job.progress, label, total):
@@ -76,6 +95,7 @@ def plan_job(source: Source, output: Path, config: Config) -> Job:
         respect_robots_txt=options.respect_robots_txt,
     )
     blocked = _read_blocklist(options.hash_blocklist)
+    perceptual = _read_perceptual(options.perceptual_blocklist)
     cut = repr((source.keyed, source.url_column, source.text_column, source.sizes))
     return Job(
         source=source,
@@ -84,15 +104,23 @@ def plan_job(source: Source, output: Path, config: Config) -> Job:
         rules=_rules(options),
         min_bytes=options.min_bytes,
         blocked=blocked,
+        taken_down=listed.of(config).images,
         connections=_possible_connections(options.connections),
         decode_seconds=options.decode_seconds,
-        # The blocklist's content decides as its name in the config does not.
-        config=ledger.fingerprint(configs.digest(config, "download"), *sorted(blocked))
-        if blocked
-        else configs.digest(config, "download"),
+        config=_digest(source, config, (*sorted(blocked), *perceptual)),
         fingerprint=ledger.fingerprint(source.path, cut),
         progress=output / tally.NAME,
     )
+
+
+def _digest(source: Source, config: Config, blocked: tuple[str, ...]) -> str:
+    """Of all that decides what is made of an image: the config, the blocklists' content (their
+    names in the config do not) and, if boxes are blurred, the file that holds the boxes.
+    """
+    digest = configs.digest(config, "download")
+    if source.boxes_column:
+        blocked = (*blocked, source.boxes_column, ledger.fingerprint(source.path))
+    return ledger.fingerprint(digest, *blocked) if blocked else digest
 
 
 def cut_lanes(shards: list[int], *, size: int, processes: int) -> list[Lane]:
@@ -120,6 +148,12 @@ def _finished(job: Job) -> dict[int, Ledger]:
         if entry is not None:
             found[shard] = entry
     return found
+
+
+def _worth_it(output: Path, ready: dict[int, Ledger]) -> dict[int, int]:
+    """Finished shards with samples that may heal, and how many those are."""
+    found = {shard: worth_it(output, entry) for shard, entry in ready.items()}
+    return {shard: number for shard, number in found.items() if number}
 
 
 def _number(entry: Ledger) -> int:
@@ -190,6 +224,14 @@ def _read_blocklist(name: str) -> frozenset[str]:
                 f"download.hash_blocklist: {name}: {text!r} is no MD5 or SHA-256 in hex"
             )
     return digests
+
+
+def _read_perceptual(name: str) -> tuple[str, ...]:
+    if not name:
+        return ()
+    from laion_hpc.download import perceptual
+
+    return perceptual.read(name)
 
 
 def _possible_connections(wanted: int) -> int:

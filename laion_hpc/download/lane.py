@@ -1,6 +1,6 @@
 """A lane: one process with one event loop that carries several shards, one after the other.
 
-Why so: fetching costs a millisecond of CPU an image and decoding five, so a lane is a trio loop
+Why so: fetching costs a millisecond of CPU an image and decoding two, so a lane is a trio loop
 with hundreds of requests in flight, and one or a few decoder processes beside it; `--processes
 N` is N such lanes, or, for a single shard, one lane with N decoders. Shards overlap in a lane:
 while the last slow servers of one are waited for, the next is under way, so that no core is
@@ -16,7 +16,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,18 @@ from typing import NoReturn
 
 import trio
 
+from laion_hpc.download.again import take_over
+from laion_hpc.download.blur import Box
 from laion_hpc.download.decoders import Decoders, open_decoders
 from laion_hpc.download.image import Picture, Rules, digest
-from laion_hpc.download.inputs import Source, read_shard
+from laion_hpc.download.inputs import Source, read_boxes, read_shard
 from laion_hpc.download.schedule import Schedule
 from laion_hpc.download.shard import OpenShard
 from laion_hpc.download.tally import Tally
 from laion_hpc.errors import LaionHpcError
 from laion_hpc.hosts import host_of
 from laion_hpc.ledger import Ledger, fingerprint
+from laion_hpc.takedown import tombstones
 from laion_hpc.web.client import Answer, Client, Settings, open_client
 
 
@@ -47,6 +50,8 @@ class Job:
     min_bytes: int
     blocked: frozenset[str]
     """MD5 and SHA-256 digests, hex, of bodies that must not be kept."""
+    taken_down: frozenset[str]
+    """The same, of bodies whose samples must leave no trace."""
     connections: int
     decode_seconds: float
     config: str
@@ -63,6 +68,8 @@ class Lane:
     number: int
     shards: tuple[int, ...]
     decoders: int
+    again: frozenset[int] = frozenset()
+    """Those of the shards that are finished and of which only failed samples are asked for."""
 
 
 def shard_source(job_fingerprint: str, shard: int) -> str:
@@ -125,12 +132,16 @@ class _Runner:
         for number in self._lane.shards:
             table = read_shard(self._job.source, number)
             source = shard_source(self._job.fingerprint, number)
-            shard = OpenShard(number, table, self._job.output, source=source)
+            boxes = read_boxes(self._job.source, number)
+            shard = OpenShard(number, table, self._job.output, source=source, boxes=boxes)
             self._open[number] = shard
+            rows: Iterable[int] = range(table.num_rows)
+            if number in self._lane.again:
+                rows = take_over(shard, self._job.output)
             if shard.complete:
                 self._nursery.start_soon(self._write, shard)
-            for row, url in enumerate(shard.urls):
-                yield host_of(url), (shard, row)
+            for row in rows:
+                yield host_of(shard.urls[row]), (shard, row)
 
     async def run(self) -> None:
         try:
@@ -183,8 +194,13 @@ class _Runner:
                 self._nursery.start_soon(sample, str(host), shard, row)
 
     async def _sample(self, client: Client, decoders: Decoders, shard: OpenShard, row: int) -> None:
-        async with client.get(shard.urls[row]) as answer:
-            reason, picture = await self._picture(answer, decoders)
+        url = shard.urls[row]
+        if url.startswith(tombstones.PREFIX):
+            answer, reason, picture = Answer(tombstones.REASON), tombstones.REASON, Picture()
+        else:
+            async with client.get(url) as answer:
+                boxes = shard.boxes[row] if shard.boxes else ()
+                reason, picture = await self._picture(answer, decoders, boxes)
         shard.store(row, _without_body(answer), picture, reason)
         self.tally.count(reason)
         # The loop's CPU since the last sample ended is told to this sample's shard.
@@ -194,13 +210,18 @@ class _Runner:
         if shard.complete:
             self._nursery.start_soon(self._write, shard)
 
-    async def _picture(self, answer: Answer, decoders: Decoders) -> tuple[str, Picture]:
+    async def _picture(
+        self, answer: Answer, decoders: Decoders, boxes: Sequence[Box]
+    ) -> tuple[str, Picture]:
         if answer.reason:
             return answer.reason, Picture()
         if len(answer.body) < self._job.min_bytes:
             sha256, md5 = digest(answer.body)
-            return "too_small", Picture(sha256=sha256, md5=md5)
-        picture = await decoders.decode(answer.body)
+            reason = "too_small" if not {sha256, md5} & self._job.taken_down else tombstones.REASON
+            return reason, Picture(sha256=sha256, md5=md5)
+        picture = await decoders.decode(answer.body, boxes)
+        if picture.sha256 in self._job.taken_down or picture.md5 in self._job.taken_down:
+            return tombstones.REASON, Picture()
         if picture.sha256 in self._job.blocked or picture.md5 in self._job.blocked:
             picture.image, picture.width, picture.height = b"", 0, 0
             return "blocked_hash", picture

@@ -11,10 +11,12 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +26,7 @@ from laion_hpc.download import fates
 from laion_hpc.download.image import Picture
 from laion_hpc.schemas import SAMPLE
 from laion_hpc.shards import Sample, ShardWriter
+from laion_hpc.takedown import tombstones
 from laion_hpc.web.answer import Answer
 
 PHASES = ("fetch", "decode", "resize", "encode", "write")
@@ -43,8 +46,19 @@ class _Done:
 class OpenShard:
     """Collects the samples of a shard, then writes it."""
 
-    def __init__(self, number: int, table: pa.Table, output: Path, *, source: str) -> None:
-        """`table` is `inputs.read_shard`'s; `source` the fingerprint of what it came from."""
+    def __init__(
+        self,
+        number: int,
+        table: pa.Table,
+        output: Path,
+        *,
+        source: str,
+        boxes: list[Any] | None = None,
+    ) -> None:
+        """`table` is `inputs.read_shard`'s, `boxes` `inputs.read_boxes`'; `source` the
+        fingerprint of what they came from.
+        """
+        self.boxes = boxes
         self.number = number
         self.urls: list[str] = table.column("url").to_pylist()
         self.cpu: dict[str, float] = dict.fromkeys(PHASES, 0.0)
@@ -54,6 +68,9 @@ class OpenShard:
         self._source = source
         self._done: list[_Done | None] = [None] * table.num_rows
         self._left = table.num_rows
+        self.earlier_counts: Mapping[str, Any] = {}
+        """Counts of the ledger that this shard is an addition to."""
+        self.earlier_attempts = 0
         self._started = time.time()
         self._spool = tempfile.TemporaryFile(prefix=".spool-", dir=output)  # noqa: SIM115
         self._end = 0
@@ -104,7 +121,7 @@ class OpenShard:
             dropped=Counter(entry.reason for entry in done if entry.reason),
             config=config,
             source=self._source,
-            counts=_counts(done),
+            counts=_counts(done, self.earlier_counts),
             files=files,
         )
         result.write(self._output / f"{name}.ledger.json")
@@ -132,7 +149,9 @@ class OpenShard:
             else self._table.column(field.name).combine_chunks()
             for field in SAMPLE
         ]
-        return pa.Table.from_arrays(columns, schema=SAMPLE)
+        table = pa.Table.from_arrays(columns, schema=SAMPLE)
+        gone = np.array([entry.reason == tombstones.REASON for entry in done], np.bool_)
+        return tombstones.bury(table, gone) if gone.any() else table
 
     def _write_samples(
         self, writer: ShardWriter, table: pa.Table, done: list[_Done], extension: str
@@ -166,18 +185,21 @@ class OpenShard:
             "status_dict": dict(
                 Counter(entry.reason or fates.SUCCESS for entry in done).most_common()
             ),
-            "attempts": sum(entry.answer.attempts for entry in done),
+            "attempts": sum(e.answer.attempts for e in done) + self.earlier_attempts,
             "bytes": sum(entry.answer.received for entry in done),
             "cpu_ms": {phase: round(1000 * s, 1) for phase, s in sorted(self.cpu.items())},
         }
         write_bytes(path, (json.dumps(stats, indent=1) + "\n").encode())
 
 
-def _counts(done: list[_Done]) -> dict[str, dict[str, int]]:
-    """Further numbers of a ledger: formats of the images kept, opt-outs by their word."""
+def _counts(done: list[_Done], earlier: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Further numbers of a ledger: formats of the images kept, opt-outs by their word.
+
+    Samples of an earlier run have neither with them: they are in its counts.
+    """
+    formats = Counter(e.picture.format for e in done if not e.reason and e.picture.format)
+    opt_outs = Counter(e.answer.opt_out for e in done if e.answer.opt_out)
     return {
-        "formats": dict(sorted(Counter(e.picture.format for e in done if not e.reason).items())),
-        "opt_outs": dict(
-            sorted(Counter(e.answer.opt_out for e in done if e.answer.opt_out).items())
-        ),
+        "formats": dict(sorted((formats + Counter(earlier.get("formats", {}))).items())),
+        "opt_outs": dict(sorted((opt_outs + Counter(earlier.get("opt_outs", {}))).items())),
     }

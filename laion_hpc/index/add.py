@@ -70,7 +70,7 @@ def modality_of(trained: Path) -> Modality:
         raise InputError(f"{trained}: no such file; make it with `index train`")
     if not book.exists():
         raise InputError(f"{trained}: no {book.name} beside it; make both with `index train`")
-    return "text" if ledger.read(book).counts["modality"] == "text" else "image"
+    return "text" if ledger.read(book).counts.get("modality") == "text" else "image"
 
 
 def read_trained(path: Path) -> Any:

@@ -4,14 +4,70 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Protocol
+
+import brotli
 
 LARGE_BODY = 1_000_000
 """Bytes from which a body needs a permit: 256 of them at once must fit in memory."""
 
-_DEFLATED = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_ENCODED = frozenset(["gzip", "x-gzip", "deflate", "br"])
 # We ask for `identity`; a server that sends these anyway has made it unreadable to us. Other
 # names (`none`, `utf-8`, `binary` …) are mistakes, which browsers read as no encoding.
-_UNREADABLE = frozenset(["br", "zstd", "compress", "x-compress", "exi", "dcb", "dcz"])
+_UNREADABLE = frozenset(["zstd", "compress", "x-compress", "exi", "dcb", "dcz"])
+
+
+class _Decoder(Protocol):
+    """Undoes a Content-Encoding, never much further than asked: a bomb stays small."""
+
+    def decode(self, chunk: bytes, most: int) -> bytes:
+        """What the chunk comes to; beyond `most` bytes the rest may be missing.
+
+        Raises ValueError if it is not in this encoding.
+        """
+
+    @property
+    def whole(self) -> bool:
+        """False if the end is missing, as far as that can be told."""
+
+
+class _Deflated:
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._inflater = zlib.decompressobj(window)
+        self._started = False
+
+    def decode(self, chunk: bytes, most: int) -> bytes:
+        if not self._started and chunk:
+            self._started = True
+            # "deflate" is a zlib stream by RFC 9110, but many servers send it bare.
+            if self._window == 15 and (chunk[0] & 0x0F) != 8:
+                self._window = -15
+                self._inflater = zlib.decompressobj(-15)
+        try:
+            return self._inflater.decompress(chunk, most)
+        except zlib.error as error:
+            raise ValueError(error) from None
+
+    @property
+    def whole(self) -> bool:
+        return self._inflater.eof or not self._started or self._window < 0
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._decompressor = brotli.Decompressor()
+        self.whole = False
+
+    def decode(self, chunk: bytes, most: int) -> bytes:
+        if self.whole:
+            return b""
+        try:
+            data = bytes(self._decompressor.process(chunk, output_buffer_limit=most))
+            self.whole = self._decompressor.is_finished()
+            return data
+        except brotli.error as error:
+            raise ValueError(error) from None
 
 
 class Body:
@@ -23,12 +79,11 @@ class Body:
         self._max_bytes = max_bytes
         self._cut = cut
         self._reason = ""
-        self._inflater, self.refused = _decoder(headers.get("content-encoding", ""))
+        self._decoder, self.refused = _decoder_of(headers.get("content-encoding", ""))
         length = headers.get("content-length", "").strip()
         self._declared = int(length[:18]) if length.isascii() and length.isdigit() else 0
         if not self.refused and self._declared > max_bytes and not cut:
             self.refused = "too_large"
-        self._started = False
 
     @property
     def is_large(self) -> bool:
@@ -45,10 +100,10 @@ class Body:
         if self._reason:
             return False
         room = self._max_bytes - len(self.data)
-        if self._inflater is not None:
+        if self._decoder is not None:
             try:
-                chunk = self._inflate(chunk, room + 1)
-            except zlib.error:
+                chunk = self._decoder.decode(chunk, room + 1)
+            except ValueError:
                 self._reason = "bad_encoding"
                 return False
         self.data += chunk[: room + 1]
@@ -60,33 +115,24 @@ class Body:
             return False
         return True
 
-    def _inflate(self, chunk: bytes, most: int) -> bytes:
-        assert self._inflater is not None
-        if not self._started:
-            self._started = True
-            # "deflate" is a zlib stream by RFC 9110, but many servers send it bare.
-            if self._inflater[0] == 15 and chunk[:1] and (chunk[0] & 0x0F) != 8:
-                self._inflater = (-15, zlib.decompressobj(-15))
-        return self._inflater[1].decompress(chunk, most)
-
     def finish(self) -> str:
         """The reason why this is no whole body, or ""."""
-        if not self._reason and self._inflater is not None and not self._cut:
-            window, inflater = self._inflater
-            if self._started and not inflater.eof and window > 0:
-                self._reason = "bad_encoding"
+        unread = self._decoder is not None and not self._decoder.whole
+        if unread and not self._reason and not self._cut:
+            self._reason = "bad_encoding"
         return self._reason
 
 
-def _decoder(encoding: str) -> tuple[tuple[int, zlib._Decompress] | None, str]:
+def _decoder_of(encoding: str) -> tuple[_Decoder | None, str]:
     names = [name.strip().lower() for name in encoding.split(",") if name.strip()]
     if any(name in _UNREADABLE for name in names):
         return None, "bad_encoding"
-    known = [name for name in names if name in _DEFLATED]
+    known = [name for name in names if name in _ENCODED]
     if len(known) > 1:
         # Two layers are how a bomb is built; no server needs them.
         return None, "bad_encoding"
-    if known:
-        window = _DEFLATED[known[0]]
-        return (window, zlib.decompressobj(window)), ""
-    return None, ""
+    if not known:
+        return None, ""
+    if known[0] == "br":
+        return _Brotli(), ""
+    return _Deflated(15 if known[0] == "deflate" else 31), ""

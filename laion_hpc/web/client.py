@@ -4,37 +4,38 @@
 `fetch_blocking` does so from code without an event loop. They never raise for what the web
 does: an `Answer` has a reason when it is not a whole body with status 200.
 
-HTTP is httpcore's, the engine of httpx, with a connection per request: its pool walks over all
-connections at every request, which costs more than the request itself from 256 on.
+Connections are opened, and kept for the host's next request, by `connection`: robots.txt and the
+first image of a host cost one connection and one TLS handshake.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
-import httpcore
 import httpx
 import trio
 
 from laion_hpc.web import politeness, robots
 from laion_hpc.web.answer import Answer
 from laion_hpc.web.body import Body
-from laion_hpc.web.connect import Backend, EnoughError, Network
+from laion_hpc.web.connect import Network
+from laion_hpc.web.connection import Connection, Connections, Route
 from laion_hpc.web.faults import Fault
 from laion_hpc.web.guard import port_allowed
 from laion_hpc.web.settings import Proxies, Settings, tls_context
+from laion_hpc.web.target import parse, port_of, redirected
 
 __all__ = ["Answer", "Client", "Settings", "fetch", "fetch_blocking", "open_client"]
 
 REDIRECTS = frozenset([301, 302, 303, 307, 308])
 ROBOTS_ENTRIES = 50_000
-_HOST = re.compile(rb"[A-Za-z0-9._~-]+|[0-9A-Fa-f:.]+(%[0-9A-Za-z%._~-]+)?")
-"""A name, or what stood in the brackets of an IPv6 address."""
+PACE_BYTES, PACE_SECONDS = 1_000, 5.0
+"""A body that grows by less in that time is given up: it would take more than the deadline, and a
+server that drips costs the less the sooner it is left."""
 # fmt: off
 ROBOTS_SHARED_FATES = frozenset({
     "dns", "refused", "unreachable", "tls", "timeout", "reset", "protocol", "truncated",
@@ -62,7 +63,7 @@ class _Permit:
             self._held = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Task:
     """What a request takes on its way: its deadline, its permit and how it is to be read."""
 
@@ -71,6 +72,8 @@ class _Task:
     max_bytes: int
     for_robots: bool = False
     """For robots.txt itself no robots rules, turns and opt-outs count, and a long one is cut."""
+    asking: str = ""
+    """The host whose answer is being waited for."""
 
     def left(self) -> float:
         """Seconds before the deadline."""
@@ -100,9 +103,10 @@ class Client:
     def __init__(self, settings: Settings, nursery: trio.Nursery) -> None:
         self._settings = settings
         self._nursery = nursery
+        self._agent = (b"User-Agent", settings.user_agent.encode("ascii"))
         self._token = robots.product_token(settings.user_agent)
         self._proxies = Proxies(settings.proxy, settings.guard)
-        self._network = Network(nursery)
+        self._connections = Connections(Network(nursery), settings.guard, tls_context)
         self._hosts = politeness.Hosts(
             connections=settings.connections_per_host,
             interval=settings.host_interval_seconds,
@@ -110,6 +114,10 @@ class Client:
         )
         self._large = trio.CapacityLimiter(settings.large_bodies)
         self._robots: OrderedDict[str, _Rules] = OrderedDict()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._connections.close()
 
     @asynccontextmanager
     async def get(self, url: str) -> AsyncIterator[Answer]:
@@ -134,6 +142,8 @@ class Client:
                     break
                 permit.release()
                 await trio.sleep(pause)
+        if scope.cancelled_caught and task.asking:
+            self._hosts.timed_out(task.asking)
         if scope.cancelled_caught or answer.reason == "timeout":
             # How far a slow server got depends on the moment; the same run must give the
             # same rows, so a timeout tells nothing else.
@@ -144,12 +154,12 @@ class Client:
         """One attempt, over all its redirects."""
         answer = Answer()
         try:
-            at = _parse(url, otherwise="bad_url")
+            at = parse(url, otherwise="bad_url")
             for _ in range(self._settings.max_redirects + 1):
                 answer, location = await self._hop(at, task)
                 if location is None:
                     return answer
-                at = _redirected(at, location)
+                at = redirected(at, location)
         except Fault as fault:
             # Status and address are those of the redirect that led here, if any.
             return replace(answer, reason=fault.reason, temporary=fault.temporary)
@@ -157,7 +167,7 @@ class Client:
 
     async def _hop(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
         """One request; a redirect's target is the second value."""
-        if not port_allowed(_port(at)):
+        if not port_allowed(port_of(at)):
             raise Fault("bad_url")
         if not self._settings.guard.allows_host(at.host):
             raise Fault("forbidden_address")
@@ -171,7 +181,7 @@ class Client:
         except politeness.HostRestsError as rests:
             return Answer(f"http_{rests.status}", rests.status, str(at)), None
         try:
-            answer, location = await self._exchange(at, task)
+            answer, location = await self._watched(at, task)
         finally:
             self._hosts.leave(at.host)
         if answer.status in (429, 503):
@@ -179,80 +189,102 @@ class Client:
             self._hosts.rest(at.host, answer.status, wait)
         return answer, location
 
-    async def _exchange(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
-        """Send the request over a connection of its own and read what is wanted of the answer."""
-        port = _port(at)
-        proxy = self._proxies.choose(at.scheme, at.host, port)
-        backend = Backend(self._network, self._settings.guard if proxy is None else None)
-        # Never used as a pool: it knows how to make direct and proxied connections.
-        maker = httpcore.AsyncConnectionPool(
-            ssl_context=tls_context() if at.scheme == "https" else None,
-            proxy=proxy,
-            network_backend=backend,
-        )
-        url = httpcore.URL(scheme=at.raw_scheme, host=at.raw_host, port=at.port, target=at.raw_path)
-        connection = maker.create_connection(url.origin)
+    async def _watched(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
+        """The exchange, with an eye on whether the host answers at all."""
+        if self._hosts.is_stalled(at.host):
+            raise Fault("timeout")
+        task.asking = at.host
         try:
-            request = httpcore.Request(b"GET", url, headers=self._headers(at))
-            response = await connection.handle_async_request(request)
-            return await self._read(at, response, backend, task)
-        except httpcore.RemoteProtocolError:
-            raise backend.fault(in_body=False) from None
-        except httpcore.LocalProtocolError:
-            raise Fault("bad_url") from None
-        except httpcore.ProxyError:
-            raise Fault("unreachable") from None
-        except httpcore.WriteError:
-            raise Fault("reset", temporary=True) from None
-        finally:
-            backend.close()
+            found = await self._exchange(at, task)
+        except Fault as fault:
+            task.asking = ""
+            if fault.reason == "timeout":
+                self._hosts.timed_out(at.host)
+            raise
+        task.asking = ""
+        self._hosts.answered(at.host)
+        return found
 
-    def _headers(self, at: httpx.URL) -> list[tuple[bytes, bytes]]:
-        return [
+    async def _exchange(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
+        """Send the request, over a kept connection or a new one, and read what is wanted."""
+        route = self._route(at)
+        while True:
+            connection = self._connections.take(route)
+            if connection is None:
+                connection = await self._connections.open(route, self._agent)
+            kept = False
+            try:
+                answer = await self._ask(connection, at, task)
+                kept = connection.finish()
+                return answer
+            except Fault:
+                # The server hung up while we sent: no answer of its, and no fault either.
+                if connection.fresh or connection.wire.received:
+                    raise
+            finally:
+                if kept:
+                    self._connections.give(connection)
+                else:
+                    connection.close()
+
+    def _route(self, at: httpx.URL) -> Route:
+        port = port_of(at)
+        proxy = self._proxies.choose(at.scheme, at.host, port)
+        return Route(at.scheme, at.raw_host.decode("ascii"), port, at.netloc, proxy)
+
+    async def _ask(
+        self, connection: Connection, at: httpx.URL, task: _Task
+    ) -> tuple[Answer, str | None]:
+        headers = [
             (b"Host", at.netloc),
-            (b"User-Agent", self._settings.user_agent.encode("ascii")),
+            self._agent,
             (b"Accept", b"image/avif,image/webp,image/*,*/*;q=0.8"),
             (b"Accept-Encoding", b"identity"),
-            (b"Connection", b"close"),
         ]
-
-    async def _read(
-        self, at: httpx.URL, response: httpcore.Response, backend: Backend, task: _Task
-    ) -> tuple[Answer, str | None]:
-        headers = [(_text(name).lower(), _text(value)) for name, value in response.headers]
-        fields = dict(reversed(headers))
+        response = await connection.ask(at.raw_path, headers)
+        lines = [(_text(name).lower(), _text(value)) for name, value in response.headers]
+        fields = dict(reversed(lines))
         answer = Answer(
-            status=response.status, url=str(at), content_type=fields.get("content-type", "")[:200]
+            status=response.status_code,
+            url=str(at),
+            content_type=fields.get("content-type", "")[:200],
         )
-        if response.status in REDIRECTS and fields.get("location"):
+        if answer.status in REDIRECTS and fields.get("location"):
             return answer, fields["location"]
-        if response.status != 200:
+        if answer.status != 200:
             wait = politeness.retry_after(fields.get("retry-after", ""))
-            return replace(answer, reason=f"http_{response.status}", retry_after=wait), None
+            return replace(answer, reason=f"http_{answer.status}", retry_after=wait), None
         if self._settings.respect_opt_out and not task.for_robots:
-            word = robots.opted_out(headers, self._token)
+            word = robots.opted_out(lines, self._token)
             if word:
                 return replace(answer, reason="opted_out", opt_out=word), None
         body = Body(fields, task.max_bytes, cut=task.for_robots)
-        reason = body.refused or await self._take(body, response, backend, task)
+        reason = body.refused or await self._take(body, connection, task)
         answer = replace(answer, reason=reason, received=body.counted)
         return answer if reason else replace(answer, body=body.data), None
 
-    async def _take(
-        self, body: Body, response: httpcore.Response, backend: Backend, task: _Task
-    ) -> str:
-        try:
-            async for chunk in response.aiter_stream():
-                if body.is_large:
-                    with task.standing_still():
-                        await task.permit.acquire()
-                if not body.feed(chunk):
-                    backend.enough = True
-        except EnoughError:
-            pass
-        except httpcore.RemoteProtocolError:
-            if not backend.enough:
-                return backend.fault(in_body=True).reason
+    async def _take(self, body: Body, connection: Connection, task: _Task) -> str:
+        read = mark = 0
+        with trio.move_on_after(PACE_SECONDS) as pace:
+            try:
+                while (piece := await connection.piece()) is not None:
+                    if body.is_large:
+                        pace.deadline = float("inf")
+                        with task.standing_still():
+                            await task.permit.acquire()
+                        mark = read - PACE_BYTES
+                    if not body.feed(piece):
+                        break
+                    read += len(piece)
+                    if read - mark >= PACE_BYTES:
+                        mark = read
+                        pace.deadline = trio.current_time() + PACE_SECONDS
+            except Fault as fault:
+                if fault.reason == "reset":
+                    raise
+                return fault.reason
+        if pace.cancelled_caught:
+            raise Fault("timeout")
         return body.finish()
 
     async def _robots_allow(self, at: httpx.URL) -> bool:
@@ -268,6 +300,7 @@ class Client:
         await rules.known.wait()
         if rules.fault is not None:
             raise Fault(rules.fault.reason)
+        self._hosts.slow_down(at.host, rules.robots.crawl_delay)
         return rules.robots.allows(at.raw_path.decode("ascii"))
 
     async def _learn_rules(self, origin: str, rules: _Rules) -> None:
@@ -304,7 +337,11 @@ class Client:
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """A client for many requests; leaving the context stops what it still does."""
     async with trio.open_nursery() as nursery:
-        yield Client(settings, nursery)
+        client = Client(settings, nursery)
+        try:
+            yield client
+        finally:
+            client.close()
         nursery.cancel_scope.cancel()
 
 
@@ -322,34 +359,6 @@ def fetch_blocking(url: str, settings: Settings) -> Answer:
     >>> image = answer.body if not answer.reason else None               # doctest: +SKIP
     """
     return trio.run(fetch, url, settings)
-
-
-def _port(at: httpx.URL) -> int:
-    default = 443 if at.scheme == "https" else 80
-    return default if at.port is None else at.port
-
-
-def _parse(url: str, *, otherwise: str) -> httpx.URL:
-    """An http(s) URL with a host, without fragment and userinfo; else Fault(otherwise)."""
-    try:
-        at = httpx.URL(url.strip())
-        if at.scheme not in ("http", "https") or not _HOST.fullmatch(at.raw_host):
-            raise Fault(otherwise)
-        if at.fragment or at.userinfo:
-            at = at.copy_with(fragment=None, userinfo=b"")
-        return at
-    except (httpx.InvalidURL, ValueError, TypeError):
-        raise Fault(otherwise) from None
-
-
-def _redirected(at: httpx.URL, location: str) -> httpx.URL:
-    try:
-        there = httpx.URL(location.strip())
-        # Joined, `http://` without a host would be the page itself again.
-        target = location if there.scheme else str(at.join(there))
-    except (httpx.InvalidURL, ValueError):
-        raise Fault("bad_redirect") from None
-    return _parse(target, otherwise="bad_redirect")
 
 
 def _text(value: bytes) -> str:

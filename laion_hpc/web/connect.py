@@ -1,21 +1,18 @@
-"""Resolve, check, connect: the network under the HTTP client, for trio.
+"""Resolve, check, connect: the network under the HTTP connections, for trio.
 
 Names are resolved here and every address is put to the guard; the socket is then connected to
 the address that was checked, so there is no second look-up that could say something else.
 """
 
-# ruff: noqa: ARG002 (httpcore decides the parameters)
-
 from __future__ import annotations
 
+import os
+import select
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-import httpcore
 import trio
 
 from laion_hpc.web.faults import Fault
@@ -100,10 +97,6 @@ def _getaddrinfo(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 
-class EnoughError(Exception):
-    """The rest of the answer is not wanted; ends httpcore's generators from within."""
-
-
 class Network:
     """What all connections of a client share: names and the hosts that stay silent."""
 
@@ -124,53 +117,22 @@ class Network:
         while len(self._silent) > SILENT_HOSTS:
             self._silent.popitem(last=False)
 
-
-class Backend(httpcore.AsyncNetworkBackend):
-    """httpcore's way to the network for one request; it remembers how the connection ended.
-
-    Without a guard (towards a proxy, whose address the user gave) it connects anywhere.
-    """
-
-    def __init__(self, network: Network, guard: Guard | None) -> None:
-        self._network = network
-        self._guard = guard
-        self.received = 0
-        self.ended = False
-        self._opened: trio.SocketStream | None = None
-        self.enough = False
-        """Set it to end the reading: the next read raises EnoughError."""
-
-    def fault(self, *, in_body: bool) -> Fault:
-        """What it means that the peer broke HTTP's rules, in the headers or in the body."""
-        if not self.ended:
-            return Fault("protocol")
-        if in_body:
-            return Fault("truncated", temporary=True)
-        return Fault("protocol") if self.received else Fault("reset", temporary=True)
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to a checked address of the host; raises Fault."""
-        addresses = await self._network.resolver.addresses(host)
-        if self._guard is not None:
-            addresses = tuple(a for a in addresses if self._guard.allows(a))
+    async def connect(self, host: str, port: int, guard: Guard | None) -> Wire:
+        """Connect to an address of the host that the guard allows; raises Fault."""
+        addresses = await self.resolver.addresses(host)
+        if guard is not None:
+            addresses = tuple(a for a in addresses if guard.allows(a))
             if not addresses:
                 raise Fault("forbidden_address")
-        if self._network.is_silent(host, port):
+        if self.is_silent(host, port):
             raise Fault("timeout")
         fault = Fault("unreachable")
         for address in addresses[:ADDRESSES_TRIED]:
             try:
                 with trio.fail_after(CONNECT_SECONDS):
-                    self._opened = await _connect(address, port)
-                self._network.note(host, port, answered=True)
-                return Stream(self._opened, self)
+                    stream = await _connect(address, port)
+                self.note(host, port, answered=True)
+                return Wire(stream)
             except trio.TooSlowError:
                 fault = Fault("timeout", temporary=True)
             except ConnectionRefusedError:
@@ -180,29 +142,8 @@ class Backend(httpcore.AsyncNetworkBackend):
             except OSError:
                 fault = Fault("unreachable")
         if fault.reason == "timeout":
-            self._network.note(host, port, answered=False)
+            self.note(host, port, answered=False)
         raise fault
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Never: no URL of the web names one."""
-        raise Fault("forbidden_address")
-
-    def close(self) -> None:
-        """Close the connection, whatever state TLS and HTTP on top of it are in.
-
-        At once and without a farewell, which a hostile peer could drag out.
-        """
-        if self._opened is not None:
-            self._opened.socket.close()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await trio.sleep(seconds)
 
 
 async def _connect(address: str, port: int) -> trio.SocketStream:
@@ -216,50 +157,64 @@ async def _connect(address: str, port: int) -> trio.SocketStream:
     return trio.SocketStream(connection)
 
 
-class Stream(httpcore.AsyncNetworkStream):
-    """A connection that tells its backend how it ended: `reset`, `truncated` or `protocol`.
+class Wire:
+    """The bytes of a connection; it knows how they ended: `reset`, `truncated` or `protocol`.
 
     No timeouts of single operations: one deadline over the whole request does more, and a
     server that drips a byte a second meets none of them.
     """
 
-    def __init__(self, stream: trio.abc.Stream, backend: Backend) -> None:
-        self._stream = stream
-        self._backend = backend
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._bottom = stream
+        self._stream: trio.abc.Stream = stream
+        self.received = 0
+        """Bytes of the answer to the present request; set it to 0 before each."""
+        self.ended = False
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Up to `max_bytes`; b"" at the end. Raises Fault("reset"), EnoughError."""
-        if self._backend.enough:
-            raise EnoughError
+    def fault(self, *, in_body: bool) -> Fault:
+        """What it means that the peer broke HTTP's rules, in the headers or in the body."""
+        if not self.ended:
+            return Fault("protocol")
+        if in_body:
+            return Fault("truncated", temporary=True)
+        return Fault("protocol") if self.received else Fault("reset", temporary=True)
+
+    async def receive(self, most: int) -> bytes:
+        """Up to `most` bytes; b"" at the end. Raises Fault("reset")."""
         try:
-            data = bytes(await self._stream.receive_some(max_bytes))
+            data = bytes(await self._stream.receive_some(most))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Fault("reset", temporary=True) from None
-        self._backend.received += len(data)
-        self._backend.ended = not data
+        self.received += len(data)
+        self.ended = not data
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all. A server that has stopped reading may still have answered: httpcore looks."""
+    def receive_nowait(self, most: int) -> bytes:
+        """What has come already; b"" if nothing has, or if it takes TLS to know."""
+        if self._stream is not self._bottom:
+            return b""
         try:
-            await self._stream.send_all(buffer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.WriteError from error
+            # trio's sockets do not block.
+            return os.read(self._bottom.socket.fileno(), most)
+        except OSError:
+            return b""
 
-    async def aclose(self) -> None:
-        """Close at once."""
-        self._backend.close()
+    def silent(self) -> bool:
+        """True if the peer has neither said anything more nor hung up."""
+        poll = select.poll()
+        poll.register(self._bottom.socket.fileno(), select.POLLIN | select.POLLHUP)
+        return not poll.poll(0)
 
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    async def send(self, data: bytes) -> None:
+        """Send all. A server that has stopped reading may still have answered: no error here."""
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Shake hands, verifying the certificate. Raises Fault: tls or reset."""
-        secured = trio.SSLStream(
-            self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True
-        )
+        secured = trio.SSLStream(self._stream, context, server_hostname=host, https_compatible=True)
         try:
             await secured.do_handshake()
         except trio.BrokenResourceError as error:
@@ -268,10 +223,11 @@ class Stream(httpcore.AsyncNetworkStream):
             raise Fault("reset", temporary=True) from error
         except (ssl.SSLError, ValueError) as error:
             raise Fault("tls") from error
-        # What the proxy said before is not the server's answer.
-        self._backend.received = 0
-        return Stream(secured, self._backend)
+        self._stream = secured
 
-    def get_extra_info(self, info: str) -> Any:
-        """Nothing that the client needs."""
-        return None
+    def close(self) -> None:
+        """Close the connection, whatever state TLS and HTTP on top of it are in.
+
+        At once and without a farewell, which a hostile peer could drag out.
+        """
+        self._bottom.socket.close()

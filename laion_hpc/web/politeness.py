@@ -18,6 +18,12 @@ FIRST_PAUSE = 0.5
 """Seconds before the second attempt; doubles with each, and is spread by ± half."""
 
 
+STALLS = 4
+"""So many time-outs in a row and the host is taken for stalled: a server that drips a byte a
+second would otherwise cost a whole deadline for each of its images."""
+STALLED_SECONDS = 120.0
+
+
 class HostRestsError(Exception):
     """The host has asked to be left alone for longer than we would wait."""
 
@@ -33,6 +39,10 @@ class _Host:
     rests_until: float = -float("inf")
     rest_status: int = 0
     users: int = 0
+    interval: float = 0.0
+    stalled: int = 0
+    """Requests in a row that came to no answer within their whole deadline."""
+    stalled_until: float = -float("inf")
 
 
 class Hosts:
@@ -75,7 +85,7 @@ class Hosts:
                 raise HostRestsError(state.rest_status)
             start = max(state.next_start, state.rests_until)
             if start <= now:
-                state.next_start = now + self._interval
+                state.next_start = now + max(self._interval, state.interval)
                 return
             await trio.sleep_until(start)
 
@@ -84,6 +94,27 @@ class Hosts:
         state = self._state(host)
         state.rests_until = max(state.rests_until, trio.current_time() + seconds)
         state.rest_status = status
+
+    def slow_down(self, host: str, interval: float) -> None:
+        """The host's robots.txt asks for so many seconds between the starts of two requests."""
+        if interval:
+            self._state(host).interval = interval
+
+    def timed_out(self, host: str) -> None:
+        """A request to the host used up its whole deadline."""
+        state = self._state(host)
+        state.stalled += 1
+        if state.stalled >= STALLS:
+            state.stalled_until = trio.current_time() + STALLED_SECONDS
+
+    def answered(self, host: str) -> None:
+        """The host gave an answer of any kind: it is not stalled."""
+        self._state(host).stalled = 0
+
+    def is_stalled(self, host: str) -> bool:
+        """True if several requests in a row timed out, the last of them lately."""
+        state = self._hosts.get(host)
+        return state is not None and trio.current_time() < state.stalled_until
 
     def _state(self, host: str) -> _Host:
         state = self._hosts.get(host)
@@ -98,7 +129,8 @@ class Hosts:
         now = trio.current_time()
         for name in list(self._hosts)[: HOSTS // 10]:
             state = self._hosts[name]
-            if not state.users and max(state.next_start, state.rests_until) < now:
+            ends = max(state.next_start, state.rests_until, state.stalled_until)
+            if not state.users and ends < now:
                 del self._hosts[name]
 
 

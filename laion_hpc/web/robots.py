@@ -15,6 +15,9 @@ MAX_BYTES = 512_000
 
 MAX_RULES = 5_000
 
+MOST_DELAY = 30.0
+"""Seconds; a longer Crawl-delay counts as this: a shard must come to an end."""
+
 
 def product_token(user_agent: str) -> str:
     """The name that robots rules know us by: the user agent up to its first slash or space."""
@@ -26,6 +29,8 @@ class Robots:
     """The rules of one host for us: `(allows, pattern)`, patterns percent-encoded."""
 
     rules: tuple[tuple[bool, str], ...] = ()
+    crawl_delay: float = 0.0
+    """Seconds between two requests; not in RFC 9309, but many sites ask for it."""
 
     def allows(self, path: str) -> bool:
         """May the path, with its query, be fetched? The longest pattern that matches decides.
@@ -49,6 +54,7 @@ def parse(text: bytes, token: str) -> Robots:
     """The rules in a robots.txt for the product `token` (lower case), else those for `*`."""
     ours: list[tuple[bool, str]] = []
     everyones: list[tuple[bool, str]] = []
+    delays = {token: 0.0, "*": 0.0}
     named = False
     agents: list[str] = []
     in_rules = False
@@ -70,7 +76,22 @@ def parse(text: bytes, token: str) -> Robots:
                     ours.append(rule)
                 if "*" in agents:
                     everyones.append(rule)
-    return Robots(tuple(ours if named else everyones))
+        elif name == "crawl-delay":
+            in_rules = True
+            for agent in delays.keys() & set(agents):
+                delays[agent] = max(delays[agent], _seconds(value))
+    if named:
+        return Robots(tuple(ours), delays[token])
+    return Robots(tuple(everyones), delays["*"])
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return 0.0
+    # Not a number and infinity are no wishes.
+    return min(seconds, MOST_DELAY) if 0 < seconds < float("inf") else 0.0
 
 
 def _normal(path: str) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import certifi
-import httpcore
 import httpx
 
 from laion_hpc.errors import UsageError
+from laion_hpc.web.connection import Proxy
 from laion_hpc.web.guard import Guard, is_loopback, literal, networks
 
 
@@ -92,7 +92,7 @@ class Proxies:
             if found.get(scheme) or found.get("all")
         }
 
-    def choose(self, scheme: str, host: str, port: int) -> httpcore.Proxy | None:
+    def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
         """The proxy for a target, None for a direct connection.
 
         An address in a network that was opened on purpose is this site's own: the
@@ -130,18 +130,14 @@ class Proxies:
         return False
 
 
-def _proxy(text: str, key: str) -> httpcore.Proxy:
+def _proxy(text: str, key: str) -> Proxy:
     try:
         url = httpx.URL(text if "://" in text else f"http://{text}")
     except httpx.InvalidURL as error:
         raise UsageError(f"{key}: {text!r} is no URL of a proxy: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError(f"{key}: {text!r}: a proxy is http://HOST:PORT or https://HOST:PORT")
-    port = url.port or (443 if url.scheme == "https" else 80)
-    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port, target=b"/")
-    auth = (url.username, url.password) if url.username else None
-    secure = tls_context() if url.scheme == "https" else None
-    return httpcore.Proxy(target, auth=auth, ssl_context=secure)
+    return Proxy(url, tls_context() if url.scheme == "https" else None)
 
 
 _context: ssl.SSLContext | None = None

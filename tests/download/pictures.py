@@ -54,6 +54,11 @@ def png_bomb(width: int = 60_000, height: int = 60_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b"")
 
 
+def avif_bomb(side: int = 3_000) -> bytes:
+    """An AVIF of one colour: 9 megapixels in about a kilobyte."""
+    return encoded(Image.new("RGB", (side, side), "white"), "AVIF", speed=10)
+
+
 def difference(one: Image.Image, other: Image.Image) -> float:
     """Mean absolute difference of two pictures of a size, in steps of 255."""
     assert one.size == other.size

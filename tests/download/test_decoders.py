@@ -23,7 +23,7 @@ import os, sys, time
 from pathlib import Path
 import laion_hpc.download.image as image
 real = image.make_picture
-def make_picture(body, rules):
+def make_picture(body, rules, **options):
     if body.startswith(b"CRASH"):
         os.abort()
     if body.startswith(b"ONCE"):
@@ -39,7 +39,7 @@ def make_picture(body, rules):
             bytearray(20_000_000_000)
         except MemoryError:
             return image.Picture("undecodable")
-    return real(body, rules)
+    return real(body, rules, **options)
 image.make_picture = make_picture
 from laion_hpc.download.decoder import main
 main()
@@ -83,6 +83,15 @@ def test_a_hang_costs_one_sample(vicious: None) -> None:
     pictures = decode([b"HANG", GOOD], number=1, seconds=1.5)
     assert [picture.reason for picture in pictures] == ["decoder_crashed", ""]
     assert len(pictures[0].sha256) == 64
+
+
+def test_who_stands_in_line_behind_a_crash_or_a_hang_is_spared(vicious: None) -> None:
+    """One decoder has two bodies at a time, of which it takes the first."""
+    long = bytes(3_000_000)  # more than a socket takes at once
+    bodies = [GOOD, b"CRASH" + long, GOOD, GOOD + long, b"HANG" + long, GOOD + long, GOOD]
+    found = [picture.reason for picture in decode(bodies, number=1, seconds=3)]
+    crashed = "decoder_crashed"
+    assert found == ["", crashed, "", "", crashed, "", ""]
 
 
 def test_a_decoder_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,9 +263,10 @@ BODIES = {
 
 
 def test_every_real_odd_broken_or_hostile_image(testdata: Path) -> None:
-    """Each is stored close to Pillow's own full decode, or has a named reason.
+    """Each is stored as Pillow's own full decode, scaled, or has a named reason.
 
-    Tolerance: 3 of 255 on the mean of all pixels, for JPEGs that are decoded at a reduced size.
+    Tolerance, as the mean of all pixels' differences: 3 of 255 for JPEGs, which are decoded at a
+    reduced size, and 1 for all others: our bicubic rounds otherwise than Pillow's.
     """
     lossless = rules(max_pixels=20_000_000, encode_format="png")
     compared = 0
@@ -278,7 +279,8 @@ def test_every_real_odd_broken_or_hostile_image(testdata: Path) -> None:
         expected = reference(body, (picture.width, picture.height))
         if expected is not None:
             compared += 1
-            assert difference(stored(picture.image), expected) < 3, path
+            tolerance = 3 if picture.format in ("JPEG", "MPO") else 1
+            assert difference(stored(picture.image), expected) < tolerance, path
     assert compared > 350
 
 

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Self
 
+import brotli
+
 Handler = Callable[["Server", socket.socket], None]
 PAYLOAD = bytes(range(256)) * 64
 """16 KiB: the body of every good answer that is no image."""
@@ -207,7 +209,10 @@ def pages() -> dict[str, bytes | Handler]:
         "/huge-declared": response(b"x", length=10**15),
         "/gzip-bomb": response(bomb(), "Content-Encoding: gzip"),
         "/gzip-twice": response(gzip.compress(bomb()), "Content-Encoding: gzip, gzip"),
-        "/brotli": response(b"\x1b\xff\xff\x07", "Content-Encoding: br"),
+        "/brotli": response(brotli.compress(PAYLOAD), "Content-Encoding: br"),
+        "/brotli-bomb": response(brotli.compress(bytes(20_000_000)), "Content-Encoding: br"),
+        "/cut-brotli": response(brotli.compress(PAYLOAD)[:100], "Content-Encoding: br"),
+        "/bad-brotli": response(b"\x1b\xff\xff\x07", "Content-Encoding: br"),
         "/bad-gzip": response(PAYLOAD, "Content-Encoding: gzip"),
         "/cut-gzip": response(gzipped[:200], "Content-Encoding: gzip"),
         "/declared-long": response(PAYLOAD, length=len(PAYLOAD) + 1),

@@ -101,6 +101,39 @@ def test_idle_hosts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     on_simulated_time(main)
 
 
+def test_a_host_may_ask_for_a_longer_interval() -> None:
+    async def main() -> None:
+        hosts = Hosts(connections=3, interval=1, patience=10)
+        hosts.slow_down("slow", 7)
+        hosts.slow_down("fast", 0.1)
+        for host, interval in (("slow", 7), ("fast", 1), ("other", 1)):
+            begun = trio.current_time()
+            for _ in range(4):
+                await hosts.enter(host)
+                hosts.leave(host)
+            assert trio.current_time() - begun == pytest.approx(3 * interval)
+
+    on_simulated_time(main)
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_a_host_is_stalled_after_time_outs_in_a_row_and_for_a_while(answers: list[bool]) -> None:
+    async def main() -> None:
+        hosts = Hosts(connections=1, interval=0, patience=10)
+        in_a_row = 0
+        for answered in answers:
+            (hosts.answered if answered else hosts.timed_out)("host")
+            in_a_row = 0 if answered else in_a_row + 1
+            assert hosts.is_stalled("host") == (in_a_row >= politeness.STALLS)
+            assert not hosts.is_stalled("other")
+            if hosts.is_stalled("host"):
+                # Asked again later: one more time-out is enough then.
+                await trio.sleep(politeness.STALLED_SECONDS + 1)
+                assert not hosts.is_stalled("host")
+
+    on_simulated_time(main)
+
+
 def test_which_answers_heal() -> None:
     assert all(map(heals, (408, 425, 429, 500, 502, 503, 504, 522)))
     assert not any(map(heals, (200, 301, 400, 401, 403, 404, 410, 451, 501, 505)))

@@ -145,3 +145,21 @@ def test_other_headers() -> None:
     assert robots.opted_out([("tdm-reservation", " 1")], US) == "tdm-reservation"
     assert robots.opted_out([("tdm-reservation", "0"), ("x-other", "noai")], US) == ""
     assert robots.opted_out([("x-robots-tag", "all"), ("x-robots-tag", "noml")], US) == "noml"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("User-agent: *\nCrawl-delay: 2.5", 2.5),
+        ("User-agent: *\nCrawl-delay: 5\nUser-agent: laion-hpc\nCrawl-delay: 1", 1),
+        ("User-agent: *\nCrawl-delay: 5\nUser-agent: laion-hpc\nDisallow: /x", 0),
+        ("User-agent: other\nCrawl-delay: 5", 0),
+        ("User-agent: laion-hpc\nUser-agent: other\nCrawl-delay: 3", 3),
+        ("User-agent: *\nCrawl-delay: 86400", robots.MOST_DELAY),
+        ("User-agent: *\nCrawl-delay: -1", 0),
+        ("User-agent: *\nCrawl-delay: nan", 0),
+        ("User-agent: *\nCrawl-delay: soon", 0),
+    ],
+)
+def test_crawl_delay(text: str, seconds: float) -> None:
+    assert robots.parse(text.encode(), "laion-hpc").crawl_delay == seconds

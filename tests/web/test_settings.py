@@ -78,7 +78,9 @@ def test_the_configured_proxy_is_for_everything() -> None:
     proxies = Proxies("http://user:secret@127.0.0.1:8888", Guard(), ENVIRONMENT)
     assert port_of(proxies, "https", "internal.site") == 8888
     chosen = proxies.choose("http", "x.net", 80)
-    assert chosen is not None and chosen.auth == (b"user", b"secret")
+    assert chosen is not None and chosen.headers == [
+        (b"Proxy-Authorization", b"Basic dXNlcjpzZWNyZXQ=")
+    ]
 
 
 @pytest.mark.parametrize("proxy", ["ftp://x:1", "http://", "socks5://127.0.0.1:1", "http://a:b:c"])

@@ -15,7 +15,8 @@ from laion_hpc.web import settings as settings_module
 from laion_hpc.web.client import fetch_blocking
 from laion_hpc.web.guard import Guard
 from tests.web.hostile import PAYLOAD, Server, response
-from tests.web.test_client import SETTINGS, tunnel
+from tests.web.test_client import SETTINGS
+from tests.web.test_proxy import tunnel
 
 CA_CONFIG = """
 [ca]
