@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -163,7 +164,7 @@ class Extraction:
         digest, hashed = xxhash.xxh3_128_digest, xxhash.xxh3_64_intdigest
         first: list[int] = []
         block: list[int] = []
-        as_bytes = (column.view(pa.binary()).to_pylist() for column in (links.url, links.text))
+        as_bytes = _pieces(links.url), _pieces(links.text)
         for row, (url, text) in enumerate(zip(*as_bytes, strict=True)):
             pair = digest(b"%b\n%b" % (url, text))
             if pair not in seen:
@@ -199,6 +200,14 @@ class Extraction:
         if len(self._books.damage) < LISTED_DAMAGE:
             extent = f", {size} bytes" if size else ""
             self._books.damage.append(f"{self._wat}@{offset}{extent}: {reason}")
+
+
+def _pieces(strings: pa.StringArray) -> list[bytes]:
+    """The UTF-8 of each: many times as fast as `to_pylist`."""
+    _, ends, data = strings.buffers()
+    offsets = np.frombuffer(ends, np.int32).tolist()
+    whole = data.to_pybytes()
+    return [whole[begin:end] for begin, end in pairwise(offsets)]
 
 
 def _rows(links: Links, pages: list[_Page], languages: tuple[pa.Array, ...]) -> pa.RecordBatch:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from laion_hpc.extract.links import REASONS
+from laion_hpc.extract.text import ACCENTED_A, ALONE, ALPHABET, OTHER
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -47,37 +50,41 @@ def _classes() -> Bytes:
 
 
 _CLASS = _classes()
+_KIND = np.zeros(256, np.uint8)
+"""For each byte: 0 if it is nothing special in a string; the bits that it sets, or 128."""
+_KIND[0x7F:] = _NOT_ASCII
+_KIND[:0x20] = _CONTROL
+_KIND[0x26] = _AMPERSAND
+_KIND[[0x20, 0x22, 0x5C]] = 128
 _HOST, _PATH, _QUERY, _LETTER, _FIRST = 1, 2, 4, 8, 16
 
 
 @njit(cache=True, nogil=True)
 def _string(buf, at, end):  # type: ignore[no-untyped-def]
     """Reads a JSON string whose opening quote is at `at`: (place of its closing one, bits)."""
-    i = at + 1
     bits = 0
-    space = True  # so that one at the beginning counts
-    while i < end:
-        c = buf[i]
-        if c == 0x22:
-            if space and i > at + 1:
-                bits |= _SPACES
-            return i, bits
-        if c == 0x20:
-            if space:
-                bits |= _SPACES
-            space = True
-        else:
-            space = False
+    # Unsigned: numba need not ask whether an index counts from the end.
+    first = np.uint64(at + 1)
+    i = first
+    one = np.uint64(1)
+    stop = np.uint64(end)
+    while i < stop:
+        kind = _KIND[buf[i]]
+        if kind & 128:
+            c = buf[i]
+            before = buf[i - one]
+            if c == 0x22:
+                if before == 0x20:
+                    bits |= _SPACES
+                return np.int64(i), bits
             if c == 0x5C:
                 bits |= _ESCAPE
-                i += 1
-            elif c == 0x26:
-                bits |= _AMPERSAND
-            elif c >= 0x7F:
-                bits |= _NOT_ASCII
-            elif c < 0x20:
-                bits |= _CONTROL
-        i += 1
+                i += one
+            elif before == 0x20 or i == first:
+                bits |= _SPACES
+        else:
+            bits |= kind
+        i += one
     return -1, bits
 
 
@@ -155,7 +162,7 @@ def _resolve(  # type: ignore[no-untyped-def]
     if _starts_with(buf, at, end, b"data:"):
         return _DATA_URL, free
     if at == end:
-        return ODD, free
+        return _BAD_URL if kind == BASE_PLAIN else ODD, free
     first = buf[at]
     before = prefix  # end of what of the base goes before the reference
     relative = True
@@ -188,6 +195,14 @@ def _resolve(  # type: ignore[no-untyped-def]
     stop = end
     for i in range(path, end):
         c = buf[i]
+        if c == 0x23 and i > at:  # what comes after is no part of the image's URL
+            for k in range(i, end):
+                if buf[k] == 0x5C:
+                    return ODD, free  # perhaps no JSON
+            if stop == end:
+                stop = i
+            end = i
+            break
         if allowed == _PATH:
             if c == 0x3F:
                 allowed = _QUERY
@@ -269,12 +284,68 @@ def _object(buf, begin, end, url, alt, title):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _text_status(span, bits, old, min_text, max_text):  # type: ignore[no-untyped-def]
+def _trim(buf, span, table):  # type: ignore[no-untyped-def]
+    """How many characters `text.clean` leaves of a text, if it only strips spaces off its ends.
+
+    Then the span becomes theirs. Else -1.
+    """
+    begin, end = span[0], span[1]
+    while begin < end and buf[begin] == 0x20:
+        begin += 1
+    number = 0
+    stop = begin  # the end of the last character that is no space
+    spaces = 0
+    before = 0
+    i = begin
+    while i < end:
+        code: Any = np.int64(buf[i])
+        size = 1
+        if code == 0x20:
+            if before & ACCENTED_A:
+                return -1
+            before = 0
+            spaces += 1
+            i += 1
+            continue
+        if code >= 0x80:
+            size = 1 + (code >= 0xC2) + (code >= 0xE0) + (code >= 0xF0)
+            if size == 1 or code > 0xF4 or i + size > end:
+                return -1
+            code &= 0x7F >> size
+            for k in range(i + 1, i + size):
+                if buf[k] & 0xC0 != 0x80:
+                    return -1
+                code = code << 6 | buf[k] & 0x3F
+            if (size == 3 and code < 0x800) or (size == 4 and code < 0x10000):
+                return -1
+            if code >= len(table):
+                return -1
+        kind = table[code]
+        if not kind & ALONE or spaces > 1:
+            return -1
+        if (before | kind) & OTHER and before & (OTHER | ALPHABET) and kind & (OTHER | ALPHABET):
+            return -1
+        number += 1 + spaces
+        spaces = 0
+        before = kind
+        i += size
+        stop = i
+    span[0] = begin
+    span[1] = stop
+    return number
+
+
+@njit(cache=True, nogil=True)
+def _text_status(buf, span, bits, old, min_text, max_text, table):  # type: ignore[no-untyped-def]
     length = span[1] - span[0]
+    if bits & (_ESCAPE | _CONTROL) or (old and bits & _AMPERSAND):
+        return ODD
+    if bits & ~_AMPERSAND:
+        length = _trim(buf, span, table)
+        if length < 0:
+            return ODD
     if length == 0:
         return _NO_TEXT
-    if bits & ~_AMPERSAND or (old and bits):
-        return ODD
     if length < min_text:
         return _TEXT_TOO_SHORT
     if length > max_text:
@@ -295,11 +366,12 @@ def find(  # type: ignore[no-untyped-def]
     max_text,
     max_url,
     extensions,
+    characters,
     page,
     position,
     url,
     alt,
-    title,
+    titles,
     resolved_span,
     text_status,
     url_status,
@@ -348,7 +420,7 @@ def find(  # type: ignore[no-untyped-def]
                 strange[current] = 1
                 continue
             close, image, url_bits, alt_bits, title_bits = _object(
-                buf, start, ends[current], url[number], alt[number], title[number]
+                buf, start, ends[current], url[number], alt[number], titles[number]
             )
             if close < i:
                 strange[current] = 1
@@ -360,8 +432,11 @@ def find(  # type: ignore[no-untyped-def]
             position[number] = in_page
             in_page += 1
             amps = old[current] != 0
-            text_status[number] = _text_status(alt[number], alt_bits, amps, min_text, max_text)
-            title_status[number] = ODD if title_bits & ~_AMPERSAND or (amps and title_bits) else OK
+            text_status[number] = _text_status(
+                buf, alt[number], alt_bits, amps, min_text, max_text, characters
+            )
+            title = _text_status(buf, titles[number], title_bits, amps, 0, len(buf), characters)
+            title_status[number] = ODD if title == ODD else OK
             if amps and url_bits & _AMPERSAND and base_kind[current] != BASE_BROKEN:
                 status = ODD
             else:

@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -25,7 +26,7 @@ _LICENSE = re.compile(
     r"(?:https?:)?//(?:[a-z-]+\.)?creativecommons\.org/(?:licenses|publicdomain)/\S+", re.IGNORECASE
 )
 
-_PLAIN_LANGUAGE = re.compile(rb'{"name":"HTML@/lang","content":"([A-Za-z0-9_ -]*)"}')
+_PLAIN_LANGUAGE = re.compile(rb'HTML@/lang","content":"([A-Za-z0-9_ -]*)"}')
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -37,6 +38,13 @@ class Link(msgspec.Struct, gc=False):
     url: str = ""
     alt: str = ""
     title: str = ""
+    rel: str = ""
+
+
+class _LicenseLink(msgspec.Struct, gc=False):
+    """What `_license` reads of a link."""
+
+    url: str = ""
     rel: str = ""
 
 
@@ -58,7 +66,8 @@ class _Html(msgspec.Struct, gc=False, rename="pascal"):
 
 class _RawHead(msgspec.Struct, gc=False, rename="pascal"):
     base: str = ""
-    metas: msgspec.Raw = msgspec.Raw()
+    metas: msgspec.Raw = msgspec.Raw(b"[]")
+    link: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _RawHtml(msgspec.Struct, gc=False, rename="pascal"):
@@ -93,6 +102,7 @@ class _Root(msgspec.Struct, Generic[_H], gc=False):
 
 _decode = msgspec.json.Decoder(_Root[_Html]).decode
 _decode_outline = msgspec.json.Decoder(_Root[_RawHtml]).decode
+_decode_license_links = msgspec.json.Decoder(list[_LicenseLink]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_metas = msgspec.json.Decoder(list[_Meta]).decode
 _encode = msgspec.json.Encoder().encode
@@ -151,7 +161,9 @@ def read_page(data: bytes, begin: int = 0, end: int | None = None) -> Page | Non
         url=envelope.header.uri,
         base=base,
         language=_language(page.head.metas),
-        license=_license(page) if data.find(_CREATIVE_COMMONS, begin, end) >= 0 else NO_LICENSE,
+        license=_license((page.head.link, page.links), page.head.metas)
+        if data.find(_CREATIVE_COMMONS, begin, end) >= 0
+        else NO_LICENSE,
         images=images,
     )
 
@@ -169,15 +181,18 @@ def read_outline(data: bytes, begin: int = 0, end: int | None = None) -> Outline
             return None
         head = response.html.head
         metas = bytes(head.metas)
-        language = _language_in(metas) if _LANGUAGE in metas else ""
+        language = _language_in(metas)
+        old = needs_decoding(envelope.header.date)
+        license_ = NO_LICENSE
         if data.find(_CREATIVE_COMMONS, begin, end) >= 0:
-            page = read_page(data, begin, end)
-            license_ = page.license if page else NO_LICENSE
-        else:
-            license_ = NO_LICENSE
+            if old:  # entities in the links of images are decoded first
+                page = read_page(data, begin, end)
+                license_ = page.license if page else NO_LICENSE
+            else:
+                links = map(_decode_license_links, (head.link, response.html.links))
+                license_ = _license(links, _decode_metas(metas))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return whole_outline(data, begin, end)
-    old = needs_decoding(envelope.header.date)
     base = html.unescape(head.base) if old else head.base
     return Outline(envelope.header.uri, base, language, license_, response.html.links, old)
 
@@ -228,16 +243,19 @@ def _language(metas: Iterable[_Meta]) -> str:
 
 
 def _language_in(metas: bytes) -> str:
-    found = _PLAIN_LANGUAGE.findall(metas)
-    if len(found) == 1 and metas.count(_LANGUAGE) == 1:
-        return str(found[0].decode().strip())
+    place = metas.find(_LANGUAGE)
+    if place < 0:
+        return ""
+    found = _PLAIN_LANGUAGE.match(metas, place)
+    if found and metas.endswith(b'{"name":"', 0, place) and metas.find(_LANGUAGE, found.end()) < 0:
+        return found[1].decode().strip()
     return _language(_decode_metas(metas))
 
 
-def _license(page: _Html) -> str:
+def _license(links: Iterable[Iterable[Link | _LicenseLink]], metas: Iterable[_Meta]) -> str:
     """The page's Creative Commons link: one that says rel=license wins, else the first."""
     first = ""
-    for link in (*page.head.link, *page.links):
+    for link in chain.from_iterable(links):
         found = _LICENSE.match(link.url.strip()) if _looks_like_license(link.url) else None
         if found is None:
             continue
@@ -245,7 +263,7 @@ def _license(page: _Html) -> str:
         if "license" in link.rel.lower().split():
             return url
         first = first or url
-    for meta in page.head.metas:
+    for meta in metas:
         if not first and _looks_like_license(meta.content):
             found = _LICENSE.search(meta.content)
             first = found[0] if found else ""

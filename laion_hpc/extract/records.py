@@ -31,6 +31,8 @@ _FIRST_CHUNK = 1 << 13
 _InflateError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment] # its stub errs
 
 _GZIP = b"\x1f\x8b\x08"
+_NEXT_GZIP = re.compile(_GZIP)
+"""The same: through a file, `search` is twice as fast as `find`."""
 _WARC = b"WARC/"
 _MAX_HEADER_BYTES = 1 << 16
 _BOUNDARY = re.compile(rb"(?<=\n)WARC/1\.")
@@ -134,6 +136,22 @@ def _members(data: mmap.mmap) -> Iterator[Record | Damage]:
     position, size = 0, len(data)
     with memoryview(data) as view:
         while position < size:
+            following = _NEXT_GZIP.search(data, position + 1)
+            end = following.start() if following else size
+            inflate = isal_zlib.decompressobj(31)
+            try:
+                # Nearly always this is all of the member, and nothing else.
+                inflated = inflate.decompress(view[position:end], MAX_RECORD_BYTES)
+            except _InflateError:
+                inflated = b""
+            if inflate.eof:
+                record = _single(inflated, position)
+                if record is not None:
+                    yield record
+                else:
+                    yield from _split(inflated, position)
+                position = end - len(inflate.unused_data)
+                continue
             member = _Member(view, position)
             inflated = member.read(MAX_RECORD_BYTES)
             if member.ended:
@@ -157,11 +175,9 @@ def _members(data: mmap.mmap) -> Iterator[Record | Damage]:
 def _single(inflated: bytes, offset: int) -> Record | None:
     """The record of one inflated member if, as nearly always, it is one, exactly as declared."""
     begin = inflated.find(b"\r\n\r\n", 0, _MAX_HEADER_BYTES) + 4
-    length = _LENGTH.search(inflated, 0, begin)
-    if length and inflated.startswith(_WARC):
-        end = begin + int(length[1])
-        if end + 4 == len(inflated):
-            return Record(offset, inflated, begin, end)
+    length = b"\r\nContent-Length: %d\r\n\r\n" % (len(inflated) - begin - 4)
+    if inflated.startswith(_WARC) and inflated.endswith(length, 0, begin):
+        return Record(offset, inflated, begin, len(inflated) - 4)
     return None
 
 

@@ -1,10 +1,10 @@
 """Finds image links in the JSON of WAT records, and decides on the plain ones: compiled code.
 
 A page's `Links` array is mostly links to other pages. The kernel looks for `"IMG@/src"` in the
-bytes, reads the object around it, and settles what needs no library: text of printable ASCII on
-one line, and references that resolve by joining. Both are narrow on purpose. Whatever is not
-plain is reported as ODD, and `links.decide` decides on it, which is also what defines the result:
-the tests compare the two.
+bytes, reads the object around it, and settles what needs no library: text of printable characters
+among which no mojibake can be, and references that resolve by joining. Both are narrow on purpose.
+Whatever is not plain is reported as ODD, and `links.decide` decides on it, which is also what
+defines the result: the tests compare the two.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from laion_hpc.extract import kernel
+from laion_hpc.extract.text import characters
 
 _find: Any = kernel.find
 _gather: Any = kernel.gather
@@ -68,12 +69,16 @@ class Limits(NamedTuple):
     max_url: int
     extensions: Bytes
     """Each extension followed by a slash, which none can hold."""
+    characters: Bytes
+    """`text.characters`."""
 
 
 def limits(min_text: int, max_text: int, max_url: int, extensions: frozenset[str]) -> Limits:
     """`Limits` from the values of `links.Rules`."""
     listed = "".join(f"{extension}/" for extension in sorted(extensions) if "/" not in extension)
-    return Limits(min_text, max_text, max_url, np.frombuffer(listed.encode(), np.uint8))
+    return Limits(
+        min_text, max_text, max_url, np.frombuffer(listed.encode(), np.uint8), characters()
+    )
 
 
 def padded(pieces: list[Any]) -> bytes:
@@ -95,10 +100,7 @@ def find(buffer: bytes, pages: Pages, rules: Limits) -> Found:
         data,
         data.view(np.uint64),
         *pages,
-        rules.min_text,
-        rules.max_text,
-        rules.max_url,
-        rules.extensions,
+        *rules,
         page,
         position,
         *spans,

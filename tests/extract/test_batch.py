@@ -69,7 +69,7 @@ PIECES = (
     "http: https: HTTP: // / \\ . .. ... %2e %2E. ? # & &amp; : @ a b x.jpg y.SVG gif .png . "
     "cdn.org CDN.org xn--a xn--mnchen-3ya.de münchen 127.0.0.1 0x7f 1 :80 :8080 data: data:image "
     'javascript: e.org -a.org a_b.org a..b [ ] | ^ \' " { } {" } , "path":"IMG@/src" IMG@/src '
-    "ä 例 é \t \n ; = + ~ % %zz %20 � 1.2.3 localhost w.x-y.z"
+    "ä 例 é \t \n ; = + ~ % %zz %20 � 1.2.3 localhost w.x-y.z # #a Ã ’ при Ξέ Ђ 🚀"
 )
 piece = st.sampled_from(PIECES.split(" ")) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=3

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import ftfy
+import numpy as np
 import pytest
+from ftfy.badness import is_bad
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.extract.text import clean
+from laion_hpc.extract.text import _DOUBTFUL, ALONE, characters, clean
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,19 @@ def test_the_cheap_test_spares_no_text_that_ftfy_would_repair(text: str, codec: 
     garbled = text.encode().decode(codec, "ignore")
     repaired = ftfy.fix_encoding(garbled)
     assert clean(garbled) == clean(repaired) or clean(garbled) == " ".join(repaired.split())
+
+
+def test_the_table_of_characters_says_which_are_left_as_they_are() -> None:
+    table = characters()
+    left = [clean(f"a{chr(code)}b") == f"a{chr(code)}b" for code in range(len(table))]
+    assert all(is_left for is_left, bits in zip(left, table.tolist(), strict=True) if bits & ALONE)
+    assert np.count_nonzero(table & ALONE) > 60_000
+    assert not any(table[ord(one)] & ALONE for one in "\n\x7f\x9f\xa0\u2028\ufeff\ud800")
+
+
+@given(st.text(st.sampled_from("aвЂГўВЂ ΒΓ°œ’приёї€«»Ёћџ")))
+def test_greek_and_cyrillic_alone_are_no_mojibake(text: str) -> None:
+    alphabets = "".join(c for c in text if "\u0391" <= c <= "\u03ce" or "\u0410" <= c <= "\u0457")
+    assert not is_bad(alphabets)
+    if not _DOUBTFUL.search(text):
+        assert not is_bad(text.replace("œ", "o"))
