@@ -25,11 +25,12 @@ rule index_train:
         file=CONFIG_FILE,
         config=digest("index"),
         upstream=upstream("extract", "shuffle", "download", "filter", "embed"),
+        modality="image",
     message:
         "Train the index of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc index train $(dirname {input.embeddings}) --config {params.file} --processes {threads}"
-        " --output {output.index} > {log} 2>&1"
+        "python -m laion_hpc index train $(dirname {input.embeddings}) --modality {params.modality}"
+        " --config {params.file} --processes {threads} --output {output.index} > {log} 2>&1"
 
 
 rule index_add:
@@ -142,9 +143,79 @@ rule index_evaluate:
         " --output {output.evaluation} > {log} 2>&1"
 
 
+# The same of the texts, inside the folder of the images: only where the config asks for it.
+use rule index_train as index_text_train with:
+    output:
+        index=f"{RUN}/index/text/trained.index",
+        ledger=f"{RUN}/index/text/trained.ledger.json",
+    log:
+        f"{RUN}/logs/index/text-train.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/text-train.tsv"
+    params:
+        file=CONFIG_FILE,
+        config=digest("index"),
+        upstream=upstream("extract", "shuffle", "download", "filter", "embed"),
+        modality="text",
+    message:
+        "Train the index of the texts of {wildcards.crawl}"
+
+
+use rule index_add as index_text_add with:
+    input:
+        trained=rules.index_text_train.output.index,
+        embeddings=rules.embed.output.manifest,
+    output:
+        index=f"{RUN}/index/text/blocks/{{block}}.index",
+        ledger=f"{RUN}/index/text/blocks/{{block}}.ledger.json",
+    log:
+        f"{RUN}/logs/index/text-add-{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/text-add-{{block}}.tsv"
+    message:
+        "Add the texts of block {wildcards.block} to their index of {wildcards.crawl}"
+
+
+use rule index_merge as index_text_merge with:
+    input:
+        trained=rules.index_text_train.output.index,
+        blocks=of_crawl(f"{RUN}/index/text/blocks/{{block}}.index"),
+    output:
+        index=f"{RUN}/index/text/text.index",
+        lists=f"{RUN}/index/text/text.ivfdata",
+        places=f"{RUN}/index/text/text.places.npy",
+        about=f"{RUN}/index/text/index.json",
+        manifest=f"{RUN}/index/text/manifest.json",
+    log:
+        f"{RUN}/logs/index/text-merge.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/text-merge.tsv"
+    message:
+        "Merge the index of the texts of {wildcards.crawl} on disk"
+
+
+use rule index_evaluate as index_text_evaluate with:
+    input:
+        manifest=rules.index_text_merge.output.manifest,
+        embeddings=of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
+    output:
+        evaluation=f"{RUN}/index/text/evaluation.json",
+    log:
+        f"{RUN}/logs/index/text-evaluate.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/text-evaluate.tsv"
+    message:
+        "Measure the recall of the index of the texts of {wildcards.crawl}"
+
+
 rule index_all:
     input:
         [f"{RESULTS}/{crawl}/index/evaluation.json" for crawl in CONFIG.crawls],
+        [
+            f"{RESULTS}/{crawl}/index/text/evaluation.json"
+            for crawl in CONFIG.crawls
+            if CONFIG.index.text
+        ],
         blocks(f"{RUN}/index/metadata/{{block}}.arrow"),
     message:
         "The index is ready to be searched"

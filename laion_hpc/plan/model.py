@@ -239,6 +239,8 @@ def plan(
         )
     if config.embed.model.name not in ("ViT-L-14-quickgelu", "ViT-L-14"):
         notes.append(f"the rates of embed are ViT-L/14's, not {config.embed.model.name}'s")
+    if config.index.text:
+        notes.append("the index of the texts costs what index_* costs, once more")
     for job, line in zip(JOBS, lines, strict=True):
         if line.job_hours * 60 > job.limit_minutes:
             more_blocks = ", or dataset.blocks" if job.unit == "block" else ""

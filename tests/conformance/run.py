@@ -1,8 +1,9 @@
 """The clients that need an environment of their own, each on the results of the demo.
 
-    make conformance                                          # all
-    python tests/conformance/run.py results/demo img2dataset  # one
+    make conformance                                   # all
+    .venv/bin/python tests/conformance/run.py img2dataset  # one
 
+The results are those of the demo with LAION-400M's layout added, in `build/conformance/results`.
 Every folder beside this file that has a `requirements.txt` is a client: its environment is made
 under `build/conformance/NAME` (once, until the requirements change), then `check.py RESULTS` is
 run with it. A check prints one line, what it did; it ends with another code than 0 if the client
@@ -22,8 +23,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 HERE = Path(__file__).resolve().parent
-ENVIRONMENTS = HERE.parents[1] / "build" / "conformance"
+ROOT = HERE.parents[1]
+ENVIRONMENTS = ROOT / "build" / "conformance"
 LIMIT_SECONDS = 900
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -101,16 +105,28 @@ def table(outcomes: Iterable[Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def demo() -> Path:
+    """The results of the demo with LAION-400M's layout, made if they are not there."""
+    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    config["results"] = str(ENVIRONMENTS / "results")
+    config["release"]["laion400m_layout"] = True
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    (ENVIRONMENTS / "demo.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "laion_hpc", "demo", "run"]
+    subprocess.run([*command, "--config", str(ENVIRONMENTS / "demo.yaml")], cwd=ROOT, check=True)
+    return ENVIRONMENTS / "results" / "demo"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="folder of a finished run, as results/demo")
     parser.add_argument("client", nargs="*", help=f"of {', '.join(clients())}; all otherwise")
     options = parser.parse_args()
-    if not (options.results / "release" / "manifest.json").is_file():
-        parser.error(f"{options.results}: no release there; run `make demo` first")
+    if unknown := set(options.client) - set(clients()):
+        parser.error(f"there is no client {', '.join(sorted(unknown))}")
+    results = demo()
     outcomes = []
     for client in options.client or clients():
-        outcome = check(client, options.results.resolve())
+        outcome = check(client, results)
         print(f"{client}: {'passes' if outcome.passed else 'FAILS'} in {outcome.seconds:.0f} s")
         outcomes.append(outcome)
     written = table(outcomes)

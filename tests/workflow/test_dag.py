@@ -73,6 +73,14 @@ def test_several_crawls_are_released_together_and_images_only_where_asked_for(si
     assert not jobs["release_together"] and not jobs["release_images"]
 
 
+def test_the_texts_are_indexed_where_asked_for(site: Path) -> None:
+    (site / "texts.yaml").write_text(yaml.safe_dump({"crawls": ["demo"], "index": {"text": True}}))
+    arguments = ("-n", "--cores", "2", "--configfile", "texts.yaml", "--set-threads", "tag=1")
+    jobs = planned(snakemake(*arguments, "--config", 'dataset={"blocks": 3}', cwd=site))
+    steps = ("train", "add", "merge", "evaluate")
+    assert [jobs[f"index_text_{step}"] for step in steps] == [1, 3, 1, 1]
+
+
 def test_the_slurm_profile_works_as_typed(site: Path) -> None:
     jobs = planned(snakemake("--profile", "slurm", "-n", cwd=site))
     assert jobs["filter"] == 4
