@@ -55,6 +55,7 @@ function summarise() {
 }
 
 function message(title, text, action) {
+  $("grid").after($("message"));
   $("message").hidden = !title;
   $("message").classList.toggle("error", Boolean(action?.error));
   $("message-title").textContent = title || "";
@@ -64,6 +65,13 @@ function message(title, text, action) {
     $("message-action").textContent = action.label;
     $("message-action").onclick = action.run;
   }
+}
+
+/** An error that has nothing to do with the results on the page: over them, where it is seen. */
+function fault(error) {
+  message("That did not work", error.message, { label: "Close", run: () => message(""), error: true });
+  $("grid").before($("message"));
+  $("message").scrollIntoView({ block: "nearest" });
 }
 
 // ---- searching ----
@@ -205,7 +213,7 @@ async function lookAtNamed() {
   try {
     lookAt(await api.item(about().name, id));
   } catch (error) {
-    message("That did not work", error.message, { label: "Close", run: () => message(""), error: true });
+    fault(error);
   }
 }
 
@@ -257,7 +265,7 @@ $("search").addEventListener("submit", (event) => {
 });
 pictures.listen(
   (given) => go({ like: [], unlike: [], url: "", image: "", ...given }),
-  (error) => message("That did not work", error.message, { label: "Close", run: () => message(""), error: true }),
+  fault,
 );
 filters.listen(go, count);
 $("index").addEventListener("change", () => {
