@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 
@@ -15,6 +16,11 @@ def add_processes(parser: Any, *, meaning: str = "worker processes", default: in
         metavar="N",
         help=f"{meaning} (default: {default})",
     )
+
+
+def add_folders(parser: Any, option: str, *, meaning: str) -> None:
+    """Add an option that takes one folder or several, none by default."""
+    parser.add_argument(option, type=Path, nargs="+", default=[], metavar="DIR", help=meaning)
 
 
 def count(text: str) -> int:

@@ -120,3 +120,15 @@ def read_about(folder: Path) -> About:
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not the description of an index ({error})") from None
+
+
+def open_index(folder: Path) -> Any:
+    """The merged index, its lists memory-mapped read-only; InputError if it is not whole."""
+    import faiss
+
+    path = folder / read_about(folder).names.index
+    flags = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
+    try:
+        return faiss.read_index(str(path), flags)
+    except RuntimeError:
+        raise InputError(f"{path}: not a whole index; run `index merge` again") from None

@@ -34,9 +34,14 @@ def environment() -> dict[str, str]:
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> str:
-    """A command in a folder; all that it says. Fails unless it ends with `code`."""
+    """A command of ours in a folder; all that it says. Fails unless it ends with `code`."""
+    return finished(command(*arguments), folder, code=code)
+
+
+def finished(command: list[str], folder: Path, code: int = 0) -> str:
+    """Any command in a folder; all that it says. Fails unless it ends with `code`."""
     done = subprocess.run(
-        command(*arguments),
+        command,
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -17,7 +17,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.index import recall
 from laion_hpc.index.embeddings import Block, Vectors, gather, open_block, sample_rows
 from laion_hpc.index.recall import DEPTHS, Ids
-from laion_hpc.index_folder import About, Modality, read_about, vector_id
+from laion_hpc.index_folder import About, Modality, open_index, read_about, vector_id
 from laion_hpc.progress import progress
 
 TIMED = 100
@@ -89,18 +89,6 @@ def evaluate(
         output.with_name(f"{output.stem}_stats.json"), {"threads": threads, "latency": latencies}
     )
     return result
-
-
-def open_index(folder: Path) -> Any:
-    """The merged index, its lists memory-mapped read-only from the same folder."""
-    import faiss
-
-    path = folder / read_about(folder).names.index
-    flags = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
-    try:
-        return faiss.read_index(str(path), flags)
-    except RuntimeError:
-        raise InputError(f"{path}: not a whole index; run `index merge` again") from None
 
 
 def _match(about: About, folders: Sequence[Path]) -> list[tuple[int, Block]]:

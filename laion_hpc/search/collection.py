@@ -18,6 +18,7 @@ from laion_hpc.index_folder import (
     EVALUATION,
     ROW_BITS,
     TEXT,
+    open_index,
     read_about,
     vector_id,
 )
@@ -68,7 +69,7 @@ class Collection:
         self.about = read_about(folder)
         self.model = ModelConfig.model_validate(self.about.model)
         self.table = Table(metadata or folder, self.about)
-        self._index = _open(folder / self.about.names.index)
+        self._index = _open(folder)
         self._ivf = _ivf(self._index)
         self._places = _open_places(folder / self.about.names.places, self.about.count)
         self._starts, start = dict[int, int](), 0
@@ -233,14 +234,10 @@ def _name(folder: Path, taken: set[str]) -> str:
     return name
 
 
-def _open(path: Path) -> Any:
+def _open(folder: Path) -> Any:
     import faiss
 
-    flags = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
-    try:
-        index = faiss.read_index(str(path), flags)
-    except RuntimeError:
-        raise InputError(f"{path}: not a whole index; run `index merge` again") from None
+    index = open_index(folder)
     lists = faiss.downcast_InvertedLists(_ivf(index).invlists)
     if isinstance(lists, faiss.OnDiskInvertedLists):
         # Its read-ahead starts 32 threads for every query: more work than reading the lists.

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from laion_hpc.arguments import count
+from laion_hpc.arguments import add_folders, count
 from laion_hpc.errors import LaionHpcError, UsageError
 from laion_hpc.search import workers
 from laion_hpc.search.limits import Limiter
@@ -41,21 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("index", type=Path, nargs="+", help="folders made by `index merge`")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on (8080)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument(
+    add_folders(
+        parser,
         "--images",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders of shards to show images from; else from where they were found",
+        meaning="folders of shards to show images from; else from where they were found",
     )
-    parser.add_argument(
+    add_folders(
+        parser,
         "--embeddings",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders made by `embed`, to rank and compare by; else by the index's codes",
+        meaning="folders made by `embed`, to rank and compare by; else by the index's codes",
     )
     parser.add_argument(
         "--workers",

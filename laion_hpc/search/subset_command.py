@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laion_hpc import ledger
-from laion_hpc.arguments import count
+from laion_hpc.arguments import add_folders, count
 from laion_hpc.atomic import atomic
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.ledger import Ledger
@@ -71,21 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unsafe", action="store_true", help="also what is likely unsafe, or was never scored"
     )
     parser.add_argument("--unique", action="store_true", help="leave near-duplicates out")
-    parser.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders of shards, for a tar",
-    )
-    parser.add_argument(
+    add_folders(parser, "--images", meaning="folders of shards, for a tar")
+    add_folders(
+        parser,
         "--embeddings",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders made by `embed`, to rank by; else the index's codes",
+        meaning="folders made by `embed`, to rank by; else the index's codes",
     )
     parser.add_argument("--config", help="YAML file (defaults otherwise)")
     parser.add_argument(

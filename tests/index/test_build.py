@@ -11,10 +11,10 @@ from laion_hpc import ledger
 from laion_hpc.config import digest
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.index.add import add, map_lists
-from laion_hpc.index.evaluate import evaluate, open_index, search_parameters
+from laion_hpc.index.evaluate import evaluate, search_parameters
 from laion_hpc.index.merge import merge
 from laion_hpc.index.train import train
-from laion_hpc.index_folder import PLACES, read_about, vector_id
+from laion_hpc.index_folder import PLACES, open_index, read_about, vector_id
 from tests.index.blocks import build, clustered, config, samples, write_block
 
 WIDTH = 32

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_hpc import ledger
-from tests.demo_runs import ROOT, environment, run
+from tests.demo_runs import ROOT, finished, run
 
 pytestmark = pytest.mark.slow
 
@@ -27,18 +26,7 @@ WHOLE = ["index_merge", "index_evaluate", "release_gather", "report_page"]
 def snakemake(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--configfile", str(ROOT / "config/demo.yaml"), "--cores", "2", "--nolock"]
-    done = subprocess.run(
-        [*command, *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-5_000:]
-    return done.stdout
+    return finished([*command, *arguments], folder)
 
 
 def samples(folder: Path, block: str) -> list[dict[str, Any]]:
