@@ -8,8 +8,6 @@ us-east-1 unless set, where Common Crawl is; AWS_ENDPOINT_URL names another stor
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,11 +35,11 @@ def check(address: str) -> None:
         raise UsageError(f"{address}: reading s3:// needs `pip install laion-hpc[s3]`") from None
 
 
-def attempt(address: str, aside: Path) -> tuple[float, str]:
+def attempt(address: str, aside: Path) -> str:
     """One attempt to bring `aside` to the whole object, from where it stops.
 
-    (0, what went wrong), an empty string if all of it is there. Raises InputError if another
-    attempt would be no better: there is no such object, or it may not be read.
+    What went wrong; an empty string if all of it is there. Raises InputError if another attempt
+    would be no better: there is no such object, or it may not be read.
     """
     import obstore
     from obstore import exceptions
@@ -57,7 +55,7 @@ def attempt(address: str, aside: Path) -> tuple[float, str]:
             have = 0
         if have == size:
             aside.touch()
-            return 0.0, ""
+            return ""
         # An object that is replaced meanwhile is not mixed with the old one.
         options: Any = {"range": {"offset": have}}
         if entry.get("e_tag"):
@@ -74,30 +72,9 @@ def attempt(address: str, aside: Path) -> tuple[float, str]:
         )
         raise InputError(f"{address}: {who} may not read it") from None
     except exceptions.BaseError as error:
-        return 0.0, str(error).partition("\n")[0][:200]
+        return str(error).partition("\n")[0][:200]
     got = aside.stat().st_size
-    return 0.0, "" if got == size else f"{got} of {size} bytes"
-
-
-def fetch(
-    address: str,
-    aside: Path,
-    sleep: Callable[[float], None] = time.sleep,
-    *,
-    attempts: int,
-    back_off: Callable[[int, float], float],
-) -> None:
-    """Bring `aside` to the whole object. InputError after so many attempts without progress."""
-    failures = 0
-    while True:
-        before = _size(aside)
-        wait, trouble = attempt(address, aside)
-        if not trouble:
-            return
-        failures = 0 if _size(aside) > before else failures + 1
-        if failures >= attempts:
-            raise InputError(f"{address}: {trouble}, {attempts} times in a row; try again later")
-        sleep(back_off(failures, wait))
+    return "" if got == size else f"{got} of {size} bytes"
 
 
 def _credentials() -> bool:
@@ -118,7 +95,3 @@ def _store(bucket: str) -> Any:
         retry_config={"max_retries": 0},
         **more,
     )
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

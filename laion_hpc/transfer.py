@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from laion_hpc import __version__, atomic, object_store
 from laion_hpc.errors import InputError
+
+if TYPE_CHECKING:
+    import httpx
+
+_Attempt: TypeAlias = Callable[[], tuple[float, str]]
+"""(seconds that the server wants us to wait, what went wrong): an empty string if all is there."""
 
 ATTEMPTS: Final = 10
 """In a row without a single byte of progress, before a transfer is given up."""
@@ -41,10 +47,8 @@ def fetch(url: str, path: Path, *, sleep: Callable[[float], None] = time.sleep) 
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _adopt(path)
     try:
-        if url.startswith(object_store.SCHEME):
-            object_store.fetch(url, aside, sleep, attempts=ATTEMPTS, back_off=back_off)
-        else:
-            _fetch(url, aside, sleep)
+        with _attempts(url, aside) as attempt:
+            _persist(attempt, url, aside, sleep)
         atomic.sync(aside)
         aside.replace(path)
     except BaseException:
@@ -61,25 +65,30 @@ def _adopt(path: Path) -> Path:
     return aside
 
 
-def _fetch(url: str, aside: Path, sleep: Callable[[float], None]) -> None:
+@contextmanager
+def _attempts(url: str, aside: Path) -> Iterator[_Attempt]:
+    if url.startswith(object_store.SCHEME):
+        yield lambda: (0.0, object_store.attempt(url, aside))
+        return
     import httpx
 
     headers = {"User-Agent": f"laion-hpc/{__version__}", "Accept-Encoding": "identity"}
-    failures = 0
     with httpx.Client(headers=headers, follow_redirects=True, timeout=60) as client:
-        while True:
-            before = _size(aside)
-            wait, trouble = 0.0, ""
-            try:
-                wait, trouble = _attempt(client, url, aside)
-            except httpx.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}".rstrip(": ")
-            if not trouble:
-                return
-            failures = 0 if _size(aside) > before else failures + 1
-            if failures >= ATTEMPTS:
-                raise InputError(f"{url}: {trouble}, {ATTEMPTS} times in a row; try again later")
-            sleep(back_off(failures, wait))
+        yield lambda: _request(client, url, aside)
+
+
+def _persist(attempt: _Attempt, url: str, aside: Path, sleep: Callable[[float], None]) -> None:
+    """Tries until all is there. InputError after `ATTEMPTS` in a row that brought nothing."""
+    failures = 0
+    while True:
+        before = _size(aside)
+        wait, trouble = attempt()
+        if not trouble:
+            return
+        failures = 0 if _size(aside) > before else failures + 1
+        if failures >= ATTEMPTS:
+            raise InputError(f"{url}: {trouble}, {ATTEMPTS} times in a row; try again later")
+        sleep(back_off(failures, wait))
 
 
 def back_off(failures: int, retry_after: float) -> float:
@@ -105,11 +114,17 @@ def retry_after_seconds(value: str, now: datetime | None = None) -> float:
     return max((when - (now or datetime.now(UTC))).total_seconds(), 0.0)
 
 
-def _attempt(client: object, url: str, aside: Path) -> tuple[float, str]:
-    """One request. (seconds the server wants us to wait, what went wrong); "" if all is there."""
+def _request(client: httpx.Client, url: str, aside: Path) -> tuple[float, str]:
+    """One request for what is still missing, as `_Attempt` says."""
     import httpx
 
-    assert isinstance(client, httpx.Client)
+    try:
+        return _answer(client, url, aside)
+    except httpx.TransportError as error:
+        return 0.0, f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _answer(client: httpx.Client, url: str, aside: Path) -> tuple[float, str]:
     have = _size(aside)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", url, headers=headers) as answer:

@@ -4,9 +4,10 @@
 
 PYTHON: an interpreter that has img2dataset (`pip install img2dataset==1.47.0` in an environment
 of its own); without it only our rows are made. Both make JPEGs of quality 95 and 256 pixels
-(keep_ratio, resize only if bigger), two retries, ten seconds of time-out, two processes. They take
-turns; of several rounds the one with the median rate is shown. Needs nginx and openssl
-(`apt-get install nginx-light openssl`).
+(keep_ratio, resize only if bigger), two retries, ten seconds of time-out, two processes. A round
+is every scenario, each by both, one after the other, so that a machine whose speed drifts is fair
+to all; of several rounds the one with the median rate is shown, and of ratios the median. Needs
+nginx and openssl (`apt-get install nginx-light openssl`).
 
 | scenario | the web |
 |---|---|
@@ -26,8 +27,10 @@ import argparse
 import json
 import random
 import shutil
+import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,10 +66,11 @@ class Benchmark:
         # JSON is YAML.
         self.config.write_text(json.dumps({"download": settings}))
         self.environment = {"SSL_CERT_FILE": str(web.authorities), "NO_ALBUMENTATIONS_UPDATE": "1"}
-        self.ours: dict[str, Result] = {}
+        self.ours: dict[str, list[Result]] = defaultdict(list)
+        self.peers: dict[str, list[Result]] = defaultdict(list)
 
-    def scenario(self, name: str) -> None:
-        """Both sides over the same URLs, in turns."""
+    def turn(self, name: str) -> None:
+        """Both sides over the same URLs, one after the other."""
         number = self.options.images
         dripping = DRIPPING if name == "drip" else 0.0
         urls = self.web.urls(number, kind=PORT[name], hosts=HOSTS[name], dripping=dripping)
@@ -74,24 +78,24 @@ class Benchmark:
         source = self.folder / "urls.parquet"
         text = [f"text {n}" for n in range(number)]
         pq.write_table(pa.table({"url": urls, "text": text}), source)
-        ours, peers = [], []
-        for turn in range(self.options.rounds):
-            ours.append(self._run_ours(source, number))
-            # Once is enough to see it hang.
-            if self.options.img2dataset and (name != "drip" or not turn):
-                peers.append(self._run_peer(source, number, HUNG if name == "drip" else LIMIT))
-        best = self.ours[name] = median(ours)
-        print_row(name, "laion-hpc", best)
+        self.ours[name].append(self._run_ours(source, number))
+        # Once is enough to see it hang.
+        if self.options.img2dataset and not (name == "drip" and self.peers[name]):
+            limit = HUNG if name == "drip" else LIMIT
+            self.peers[name].append(self._run_peer(source, number, limit))
+
+    def show(self, name: str) -> None:
+        """The rows of one scenario, once all rounds are done."""
+        ours, peers = self.ours[name], self.peers[name]
+        print_row(name, "laion-hpc", median(ours))
         if peers:
-            peer = median(peers)
-            print_row(name, "img2dataset", peer)
-            if not peer.hung:
-                print(f"| {name} | ratio | | **{best.rate / peer.rate:.2f}** | | | |", flush=True)
+            print_row(name, "img2dataset", median(peers))
+            if not any(peer.hung for peer in peers):
+                print_ratio(name, "ours, of img2dataset", ours, peers)
         if name == "http":
-            print_phases(best, bare(self.web.files, self.web.plain))
+            print_phases(median(ours), bare(self.web.files, self.web.plain))
         if name in ("drip", "late") and "many" in self.ours:
-            share = best.rate / self.ours["many"].rate
-            print(f"| {name} | ours, of `many` | | {share:.2f} | | | |", flush=True)
+            print_ratio(name, "ours, of `many`", ours, self.ours["many"])
 
     def _run_ours(self, source: Path, number: int) -> Result:
         output = self.folder / "laion-hpc"
@@ -124,7 +128,7 @@ def median(results: list[Result]) -> Result:
 
 def print_row(scenario: str, who: str, result: Result) -> None:
     """A row of the table."""
-    per_image = f"{1000 * result.cpu_seconds / result.images:.1f}" if result.images else "–"
+    per_image = f"{1000 * result.cost:.1f}" if result.images else "–"
     rate = "hangs" if result.hung else f"{result.rate:.0f}"
     fates = ", ".join(f"{fate[:40]} {n}" for fate, n in result.fates.most_common(4))
     print(
@@ -132,6 +136,15 @@ def print_row(scenario: str, who: str, result: Result) -> None:
         f"| {result.peak_bytes / 2**20:.0f} | {fates} |",
         flush=True,
     )
+
+
+def print_ratio(scenario: str, what: str, these: list[Result], those: list[Result]) -> None:
+    """The median of the rounds' ratios, of rates and of CPU an image; and the rates' range."""
+    rates = [one.rate / other.rate for one, other in zip(these, those, strict=True)]
+    costs = [one.cost / other.cost for one, other in zip(these, those, strict=True)]
+    rate, cost = statistics.median(rates), statistics.median(costs)
+    extent = f"rounds {min(rates):.2f} to {max(rates):.2f}" if len(rates) > 1 else ""
+    print(f"| {scenario} | {what} | | **{rate:.2f}** | {cost:.2f} | | {extent} |", flush=True)
 
 
 def print_phases(ours: Result, bare_costs: dict[str, float]) -> None:
@@ -164,11 +177,14 @@ def main() -> None:
         print("| scenario | by | images | images/s | CPU ms/image | peak MB | fates |")
         print("|---|---|---:|---:|---:|---:|---|", flush=True)
         benchmark = Benchmark(web, Path(name), options)
-        for scenario in options.scenarios:
-            if scenario == "late" and not web.late:
-                print("late: left out, nginx has no echo module")
-                continue
-            benchmark.scenario(scenario)
+        scenarios = [name for name in options.scenarios if name != "late" or web.late]
+        if len(scenarios) < len(options.scenarios):
+            print("late: left out, nginx has no echo module")
+        for _ in range(options.rounds):
+            for scenario in scenarios:
+                benchmark.turn(scenario)
+        for scenario in scenarios:
+            benchmark.show(scenario)
 
 
 if __name__ == "__main__":

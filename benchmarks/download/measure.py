@@ -43,6 +43,11 @@ class Result:
         """Images per second."""
         return self.images / self.seconds if self.seconds else 0.0
 
+    @property
+    def cost(self) -> float:
+        """CPU seconds per image."""
+        return self.cpu_seconds / self.images if self.images else float("nan")
+
 
 def run(command: list[str], output: Path, *, environment: dict[str, str], limit: float) -> Result:
     """Run a downloader until it ends or `limit` seconds are over; read its `*_stats.json`."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from laion_hpc import config as configs
 from laion_hpc import ledger, work
+from laion_hpc.blocklist import read_digests
 from laion_hpc.config.sections import Config, DownloadConfig
 from laion_hpc.download import tally
 from laion_hpc.download.adopt import adopt
@@ -94,7 +95,9 @@ def plan_job(source: Source, output: Path, config: Config) -> Job:
         respect_opt_out=options.respect_opt_out,
         respect_robots_txt=options.respect_robots_txt,
     )
-    blocked = _read_blocklist(options.hash_blocklist)
+    blocked = read_digests(
+        options.hash_blocklist, "download.hash_blocklist", {32: "MD5", 64: "SHA-256"}
+    )
     perceptual = _read_perceptual(options.perceptual_blocklist)
     cut = repr((source.keyed, source.url_column, source.text_column, source.sizes))
     return Job(
@@ -206,24 +209,6 @@ def _check_formats(formats: tuple[str, ...]) -> None:
         if name not in Image.OPEN or name in dangerous:
             known = ", ".join(sorted(set(Image.OPEN) - dangerous))
             raise UsageError(f"download.formats: {name!r} cannot be read here; there are {known}")
-
-
-def _read_blocklist(name: str) -> frozenset[str]:
-    if not name:
-        return frozenset()
-    try:
-        lines = Path(name).read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        raise UsageError(f"download.hash_blocklist: {name}: no such file") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"download.hash_blocklist: {name}: not a list of hex digests") from None
-    digests = frozenset(line.lower() for line in lines)
-    for text in digests:
-        if len(text) not in (32, 64) or set(text) - set("0123456789abcdef"):
-            raise UsageError(
-                f"download.hash_blocklist: {name}: {text!r} is no MD5 or SHA-256 in hex"
-            )
-    return digests
 
 
 def _read_perceptual(name: str) -> tuple[str, ...]:

@@ -6,12 +6,11 @@ taken for the same. Needs `pip install 'laion-hpc[perceptual]'`.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_hpc.blocklist import read_digests
 from laion_hpc.errors import UsageError
 
 LEAST_QUALITY = 50
@@ -22,25 +21,14 @@ MOST_PIXELS = 512
 
 def read(name: str) -> tuple[str, ...]:
     """The digests of a file, one a line (64 hex digits), sorted. UsageError if it is none."""
-    try:
-        lines = Path(name).read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        raise UsageError(f"download.perceptual_blocklist: {name}: no such file") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"download.perceptual_blocklist: {name}: not a list of hashes") from None
-    digests = sorted({line.lower() for line in lines})
-    for text in digests:
-        if len(text) != 64 or set(text) - set("0123456789abcdef"):
-            raise UsageError(
-                f"download.perceptual_blocklist: {name}: {text!r} is no PDQ hash in hex"
-            )
+    digests = read_digests(name, "download.perceptual_blocklist", {64: "PDQ hash"})
     try:
         import pdqhash  # noqa: F401
     except ImportError:
         raise UsageError(
             "download.perceptual_blocklist: needs pdqhash: pip install 'laion-hpc[perceptual]'"
         ) from None
-    return tuple(digests)
+    return tuple(sorted(digests))
 
 
 class Blocklist:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from laion_hpc import config as settings
 from laion_hpc import ledger
 from laion_hpc.atomic import atomic
+from laion_hpc.blocklist import read_digests
 from laion_hpc.config import Config
 from laion_hpc.errors import UsageError
 from laion_hpc.ledger import Ledger
@@ -41,7 +42,10 @@ def run(job: Job) -> Ledger:
     """Shuffle a block; its ledger. What is finished from the same parts and config is kept."""
     keys = job.config.shuffle
     digest = settings.digest(job.config, "shuffle")
-    blocked_urls = read_hashes(keys.blocked_url_hashes)
+    listed_urls = read_digests(
+        keys.blocked_url_hashes, "shuffle.blocked_url_hashes", {64: "SHA-256"}
+    )
+    blocked_urls = frozenset(map(bytes.fromhex, listed_urls))
     source = ledger.fingerprint(
         str(job.block),
         job.crawl,
@@ -129,33 +133,6 @@ def _held(job: Job) -> frozenset[str]:
         return frozenset()
     samples = takedowns.of_block(job.crawl, job.block, listed.numbering(job.config))
     return frozenset(sample.url for sample in samples)
-
-
-def read_hashes(path: str) -> frozenset[bytes]:
-    """SHA-256 digests from a file of hex digits, one a line (`#`: comment); empty path: none."""
-    if not path:
-        return frozenset()
-    try:
-        lines = Path(path).read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"shuffle.blocked_url_hashes: {path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"shuffle.blocked_url_hashes: {path}: not a text of hex digits") from None
-    digests = set()
-    for number, line in enumerate(lines, 1):
-        digits = line.partition("#")[0].strip()
-        if not digits:
-            continue
-        try:
-            digest = bytes.fromhex(digits)
-        except ValueError:
-            digest = b""
-        if len(digest) != 32:
-            raise UsageError(
-                f"shuffle.blocked_url_hashes: {path}:{number}: not a SHA-256 of 64 hex digits"
-            )
-        digests.add(digest)
-    return frozenset(digests)
 
 
 def _only_crawl(crawls: frozenset[str]) -> str:

@@ -51,8 +51,8 @@ def test_a_list_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path.write_text("abc")
     with pytest.raises(UsageError, match="no PDQ hash"):
         perceptual.read(str(path))
-    path.write_text("é")
-    with pytest.raises(UsageError, match="not a list"):
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="not a text of hex digits"):
         perceptual.read(str(path))
     path.write_text("A" * 64)
     monkeypatch.setitem(sys.modules, "pdqhash", None)
