@@ -67,6 +67,12 @@ class Ledger:
         write_bytes(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode())
 
 
+def expect(folder: Path, stage: str) -> None:
+    """InputError unless the stage that makes a block's folder has finished it."""
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: no {MANIFEST}; has `{stage}` finished?")
+
+
 def read(path: Path) -> Ledger:
     """Read a ledger; InputError if it is missing or not one."""
     try:

@@ -25,14 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from laion_hpc import config as settings
     from laion_hpc import ledger, work
-    from laion_hpc.errors import InputError
 
     config = settings.load(options.config)
     with work.team(options.processes) as team:
         if not team.leads:
             return 0
-        if not (options.folder / ledger.MANIFEST).is_file():
-            raise InputError(f"{options.folder}: no {ledger.MANIFEST}; has `filter` finished?")
+        ledger.expect(options.folder, "filter")
         from laion_hpc.embed.block import embed_block
 
         done = embed_block(options.folder, options.output, config, team, config_file=options.config)

@@ -34,14 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from laion_hpc import config as settings
     from laion_hpc import ledger, work
-    from laion_hpc.errors import InputError
 
     config = settings.load(options.config)
     with work.team(options.processes) as team:
         if not team.leads:
             return 0
-        if not (options.folder / ledger.MANIFEST).is_file():
-            raise InputError(f"{options.folder}: no {ledger.MANIFEST}; has `download` finished?")
+        ledger.expect(options.folder, "download")
         from laion_hpc.filter.block import filter_block, remove_candidates
 
         done = filter_block(

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         os.environ[f"{library}_NUM_THREADS"] = "1"
     from laion_hpc import config as settings
     from laion_hpc import ledger, work
-    from laion_hpc.errors import InputError, UsageError
+    from laion_hpc.errors import UsageError
 
     if options.output.suffix != ".parquet":
         raise UsageError(f"--output {options.output}: name a .parquet file")
@@ -43,8 +43,7 @@ def run(options: argparse.Namespace) -> int:
     with work.team(options.processes) as team:
         if not team.leads:
             return 0
-        if not (options.folder / ledger.MANIFEST).is_file():
-            raise InputError(f"{options.folder}: no {ledger.MANIFEST}; has `embed` finished?")
+        ledger.expect(options.folder, "embed")
         from laion_hpc.tag.block import tag_block
 
         done = tag_block(options.folder, options.output, config, team, images=options.images)
