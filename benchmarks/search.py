@@ -3,14 +3,18 @@
   python benchmarks/search.py build FOLDER [--vectors 1000000] [--width 256] [--key KEY]
   python benchmarks/search.py serve FOLDER [--peer PYTHON] [--workers 2] [--seconds 8]
   python benchmarks/search.py filter FOLDER
-  python benchmarks/search.py metadata FOLDER [--rows 10000000] [--peer PYTHON]
+  python benchmarks/search.py refine FOLDER [--code KEY]
+  python benchmarks/search.py metadata FOLDER [--rows 1000000 10000000] [--peer PYTHON]
 
 build     synthetic clusters, indexed by `laion-hpc index`; once, a minute or two
 serve     p50, p99 and queries a second at 1, 8 and 32 clients of /knn-service with 40 results and
           their metadata, both sides on the same index file and nprobe, in turns; then the first
           page of /api/search (48 results, safe mode)
 filter    a filter that keeps 1%: results, recall against exact search of the vectors that pass
-metadata  2,000 rows at random places of a large table, as JSON
+refine    the same vectors under codes of a sixteenth of their size: recall and latency with and
+          without ranking by the embeddings (`laion-hpc search --embeddings`)
+metadata  2,000 rows at random places of a large table, as JSON; memory of the process's own after
+          opening it and after 10,000 single rows, for tables of several sizes
 
 PYTHON: an interpreter that has clip-retrieval (`pip install -r
 tests/conformance/clip_retrieval/requirements.txt` in an environment of its own). Everything runs
@@ -29,112 +33,22 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from search_index import NPROBE, SHARD, TRAIN, build, make_index, vectors
 
-from laion_hpc import ledger
 from laion_hpc.index_folder import BATCH_ROWS, About, BlockAbout, metadata_name
-from laion_hpc.ledger import Ledger
-from laion_hpc.schemas import EMBEDDED_SAMPLE
 
 HERE = Path(__file__).resolve().parent
 PEER = HERE.parent / "tests" / "conformance" / "clip_retrieval" / "peer.py"
-NPROBE = 16
-TRAIN = 160_000
-CLUSTERS = 5_000
-SHARD = 100_000
-LANGUAGES = ["en"] * 60 + ["de"] * 20 + ["ja"] * 19 + ["ga"]
 QUERIES = 512
 STARTED: dict[int, int] = {}
 FLAGS = {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
-
-
-def vectors(count: int, width: int, seed: int) -> np.ndarray:
-    """Unit vectors around CLUSTERS centres, which are the same for every seed."""
-    centres = np.random.default_rng(1).standard_normal((CLUSTERS, width), np.float32)
-    rng = np.random.default_rng((2, seed))
-    noise = rng.standard_normal((count, width), np.float32)
-    found = centres[rng.integers(0, CLUSTERS, count)] + 0.7 * noise
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-def build(folder: Path, count: int, width: int, key: str) -> None:
-    block = folder / "embed" / "0000"
-    for name in ("img_emb", "metadata"):
-        (block / name).mkdir(parents=True, exist_ok=True)
-    tags = []
-    for number, first in enumerate(range(0, count, SHARD)):
-        size = min(SHARD, count - first)
-        found = vectors(size, width, number).astype(np.float16)
-        np.save(block / "img_emb" / f"img_emb_{number:05d}.npy", found)
-        table = samples(first, size)
-        pq.write_table(table, block / "metadata" / f"metadata_{number:05d}.parquet")
-        unsafe = pa.array(np.random.default_rng(number).random(size, np.float32) ** 3)
-        tags.append(pa.table({"key": table["key"], "punsafe": unsafe}))
-    Ledger("embed", "samples", count, count, source="bench").write(block / ledger.MANIFEST)
-    pq.write_table(pa.concat_tables(tags), folder / "tags.parquet")
-    config, index = folder / "config.json", folder / "index"
-    config.write_text(
-        json.dumps({"index": {"key": key, "train_vectors": TRAIN}, "search": {"rate_limit": 0}})
-    )
-    added = index / "blocks" / "0000.index"
-    say = ("--config", config, "--processes", 2, "--output")
-    laion_hpc("index", "train", block, *say, index / "trained.index")
-    laion_hpc("index", "add", index / "trained.index", block, "--block", 0, *say, added)
-    table_at = index / metadata_name(0)
-    laion_hpc("index", "metadata", block, folder / "tags.parquet", "--block", 0, *say, table_at)
-    laion_hpc("index", "merge", index / "trained.index", added, *say, index)
-    (index / "evaluation.json").write_text(json.dumps({"nprobe": NPROBE}))
-    print(f"recall@10 of 100 queries at nprobe {NPROBE}: {recall(folder):.3f}")
-
-
-def recall(folder: Path) -> float:
-    from laion_hpc.search.collection import Collection
-
-    collection = Collection(folder / "index", "bench")
-    queries = vectors(100, collection.about.dimension, 10**6)
-    shards = sorted((folder / "embed" / "0000" / "img_emb").glob("*.npy"))
-    cosines = np.concatenate([queries @ np.load(path).astype(np.float32).T for path in shards], 1)
-    best = np.argpartition(-cosines, 10, axis=1)[:, :10]
-    found = [collection.nearest(query, 10).ids.tolist() for query in queries]
-    return float(
-        np.mean([len({*a} & {*b}) / 10 for a, b in zip(best.tolist(), found, strict=True)])
-    )
-
-
-def samples(first: int, count: int) -> pa.Table:
-    rows = range(first, first + count)
-    values: dict[str, list[Any]] = {
-        "key": [f"bench-0000-{row // 10_000:05d}-{row % 10_000:05d}" for row in rows],
-        "url": [f"https://host{row % 9_973}.example/images/{row:09d}/picture.jpg" for row in rows],
-        "caption": [f"a caption of some sixty characters somebody wrote {row}" for row in rows],
-        "language": [LANGUAGES[row * 7_919 % 100] for row in rows],
-        "language_class": ["en"] * count,
-        "similarity": [0.28 + row % 20 / 100 for row in rows],
-        "original_width": [200 + row % 1_900 for row in rows],
-        "original_height": [200 + row % 1_700 for row in rows],
-        "license": ["?"] * count,
-        "page_url": [f"https://host{row % 9_973}.example/page/{row:09d}" for row in rows],
-    }  # fmt: skip
-    values["image_path"] = values["key"]
-    arrays = []
-    for field in EMBEDDED_SAMPLE:
-        blank: Any = "" if pa.types.is_string(field.type) else 0
-        blank = False if pa.types.is_boolean(field.type) else blank
-        arrays.append(pa.array(values.get(field.name, [blank] * count), field.type))
-    return pa.table(arrays, schema=EMBEDDED_SAMPLE)
-
-
-def laion_hpc(*arguments: object) -> None:
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "laion_hpc", *map(str, arguments)]
-    subprocess.run(command, check=True, cwd=HERE.parent, stderr=subprocess.DEVNULL)
-    print(f"{' '.join(map(str, arguments[:2]))}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
 def start_service(stack: ExitStack, command: list[str], port: int, cwd: Path) -> None:
@@ -319,54 +233,125 @@ def filtered(folder: Path) -> None:
     print(f"making the selection, once: {making * 1_000:.0f} ms")
 
 
+def refined(folder: Path, key: str) -> None:
+    """The same embeddings under a key of short codes, searched with and without them."""
+    from laion_hpc.search.collection import REFINE_FACTOR, Collection
+
+    block, index = folder / "embed" / "0000", folder / "coded"
+    config = folder / "coded.json"
+    config.write_text(json.dumps({"index": {"key": key, "train_vectors": TRAIN}}))
+    make_index(block, index, config)
+    (index / "metadata").mkdir(exist_ok=True)
+    shutil.copy(folder / "index" / metadata_name(0), index / metadata_name(0))
+    stored = np.concatenate([np.load(path) for path in sorted(block.glob("img_emb/*.npy"))])
+    queries = vectors(200, stored.shape[1], 10**6)
+    truth = exact(stored, queries, 10)
+    print(f"{key}, {len(stored):,} vectors, {REFINE_FACTOR} candidates for each result")
+    print("| ranked by | nprobe | recall@1 | recall@10 | p50 ms | p99 ms |")
+    print("|---|---|---|---|---|---|")
+    sides = {
+        "codes": Collection(index, "bench"),
+        "embeddings": Collection(index, "bench", (block,)),
+    }
+    for nprobe in (NPROBE, 4 * NPROBE):
+        for name, collection in sides.items():
+            shares, took = {1: [], 10: []}, []
+            for query, best in zip(queries, truth, strict=True):
+                start = time.perf_counter()
+                found = collection.nearest(query, 10, nprobe=nprobe).ids.tolist()
+                took.append((time.perf_counter() - start) * 1_000)
+                for depth, values in shares.items():
+                    values.append(len({*found[:depth]} & {*best[:depth].tolist()}) / depth)
+            p50, p99 = np.percentile(took, (50, 99))
+            print(
+                f"| {name} | {nprobe} | {np.mean(shares[1]):.3f} | {np.mean(shares[10]):.3f} "
+                f"| {p50:.1f} | {p99:.1f} |"
+            )
+
+
+def exact(stored: np.ndarray, queries: np.ndarray, depth: int) -> np.ndarray:
+    """Positions of the nearest vectors, best first, (queries, depth), by a full scan."""
+    import faiss
+
+    heap = faiss.ResultHeap(len(queries), depth, keep_max=True)
+    for start in range(0, len(stored), SHARD):
+        chunk = stored[start : start + SHARD].astype(np.float32)
+        cosines, found = faiss.knn(queries, chunk, depth, metric=faiss.METRIC_INNER_PRODUCT)
+        heap.add_result(D=cosines, I=found + start)
+    heap.finalize()
+    return np.asarray(heap.I)
+
+
 def own_memory() -> int:
     """Bytes of this process that are not of a mapped file: those the system can drop any time."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("RssAnon:")[1].split()[0]) * 1_024
 
 
-def metadata(folder: Path, rows: int, peer: str | None) -> None:
+def write_table(source: Path, path: Path, rows: int) -> None:
+    """The batches of a table again and again, until it has so many rows."""
+    reader = pa.ipc.open_file(pa.memory_map(str(source)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = reader.num_record_batches - 1
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+        for number, first in enumerate(range(0, rows, BATCH_ROWS)):
+            batch = reader.get_batch(number % whole)
+            writer.write_batch(batch.slice(0, min(BATCH_ROWS, rows - first)))
+
+
+def look_up(folder: Path, rows: int) -> tuple[float, float, int, int]:
+    """Median and slowest ms of 2,000 rows as JSON, in a process of its own; bytes of its own
+    memory by which opening the table makes it grow, and by which 10,000 rows do then."""
     import msgspec
 
     from laion_hpc.search.table import Table
 
-    source = pa.ipc.open_file(pa.memory_map(str(folder / "index" / metadata_name(0))))
-    large = folder / "large"
-    path = large / metadata_name(0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = source.num_record_batches - 1
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, source.schema) as writer:
-        for number, first in enumerate(range(0, rows, BATCH_ROWS)):
-            batch = source.get_batch(number % whole)
-            writer.write_batch(batch.slice(0, min(BATCH_ROWS, rows - first)))
     about = About("", 1, rows, "inner_product", {}, "", (BlockAbout(0, rows, ""),))
-    print(f"{rows:,} rows of {path.stat().st_size / rows:.0f} bytes on disk")
     before = own_memory()
-    table, took = Table(large, about), []
+    table = Table(folder, about)
+    opened = own_memory()
     rng = np.random.default_rng(0)
+    for number in rng.integers(0, rows, 10_000).tolist():
+        msgspec.json.encode(table.rows([number]))
+    used = own_memory()
+    took = []
     for _ in range(30):
         ids = rng.integers(0, rows, 2_000).tolist()
         start = time.perf_counter()
         msgspec.json.encode(table.rows(ids))
         took.append((time.perf_counter() - start) * 1_000)
-    grown = own_memory() - before
+    return float(np.median(took)), max(took), opened - before, used - opened
+
+
+def metadata(folder: Path, sizes: list[int], peer: str | None) -> None:
+    large = folder / "large"
+    path = large / metadata_name(0)
     print(
-        "| metadata of 2,000 results | p50 ms | slowest ms | memory of its own |\n|---|---|---|---|"
+        "| | rows | bytes a row on disk | 2,000 rows, p50 ms | slowest ms "
+        "| own memory, open | after 10,000 rows |"
     )
-    print(f"| ours | {np.median(took):.1f} | {max(took):.1f} | {grown / rows:.2f} bytes a row |")
-    if peer:
-        code = (
-            "import sys, types, json, time, random; sys.path.insert(0, sys.argv[2]); import peer;"
-            "from clip_retrieval.clip_back import ArrowMetadataProvider as P; p = P(sys.argv[1]);"
-            "t = []\nfor i in range(5):\n a = time.perf_counter()\n"
-            f" p.get([random.randrange({rows}) for _ in range(2000)], None)\n"
-            " t.append((time.perf_counter() - a) * 1000)\nprint(sorted(t)[2], max(t))"
+    print("|---|---|---|---|---|---|---|")
+    for rows in sizes:
+        write_table(folder / "index" / metadata_name(0), path, rows)
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+            p50, worst, opened, grown = alone.submit(look_up, large, rows).result()
+        print(
+            f"| ours | {rows:,} | {path.stat().st_size / rows:.0f} | {p50:.1f} | {worst:.1f} "
+            f"| {opened / 1e6:.1f} MB, {opened / rows:.3f} bytes a row "
+            f"| + {grown / 1e6:.1f} MB, {grown / rows:.3f} bytes a row |"
         )
-        run = [peer, "-c", code, str(large / "metadata"), str(PEER.parent)]
-        p50, worst = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()[
-            -2:
-        ]
-        print(f"| clip-retrieval's Arrow provider | {float(p50):.1f} | {float(worst):.1f} | |")
+        if peer:
+            code = (
+                "import sys, types, json, time, random; sys.path.insert(0, sys.argv[2]);"
+                "import peer; from clip_retrieval.clip_back import ArrowMetadataProvider as P;"
+                "p = P(sys.argv[1]);t = []\nfor i in range(5):\n a = time.perf_counter()\n"
+                f" p.get([random.randrange({rows}) for _ in range(2000)], None)\n"
+                " t.append((time.perf_counter() - a) * 1000)\nprint(sorted(t)[2], max(t))"
+            )
+            run = [peer, "-c", code, str(large / "metadata"), str(PEER.parent)]
+            done = subprocess.run(run, check=True, capture_output=True, text=True)
+            p50, worst = map(float, done.stdout.split()[-2:])
+            print(f"| clip-retrieval's Arrow provider | {rows:,} | | {p50:.1f} | {worst:.1f} | | |")
     shutil.rmtree(large)
 
 
@@ -374,7 +359,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("build", "serve", "filter", "metadata"))
+    parser.add_argument("action", choices=("build", "serve", "filter", "refine", "metadata"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vectors", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=256)
@@ -382,7 +367,8 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--code", metavar="KEY", default="OPQ32_128,IVF4096_HNSW32,PQ32x8")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     options = parser.parse_args()
     folder = options.folder.resolve()
     if options.action == "build":
@@ -391,6 +377,8 @@ def main() -> None:
         serve(folder, options.peer, options.workers, options.seconds)
     elif options.action == "filter":
         filtered(folder)
+    elif options.action == "refine":
+        refined(folder, options.code)
     else:
         metadata(folder, options.rows, options.peer)
 

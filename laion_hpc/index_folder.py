@@ -6,6 +6,7 @@
     metadata/0007.arrow  one row per vector of block 7, in the order of rows
     index.json         `About`: key, width, blocks, the model that made the vectors
     evaluation.json    measured recall and the search parameters that follow from it
+    evaluation.svg     the same as a plot
     text/              the same of the texts' embeddings, if there is one: text.index, text.ivfdata,
                        text.places.npy, index.json, evaluation.json; ids and metadata are shared
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,14 @@ Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 
+OPEN_SHARDS = 256
+"""Shards mapped at once: a mapping keeps its file open, and a process may open 1,024 by default.
+LAION-5B has half a million shards."""
+
+
 @dataclass(frozen=True)
 class _Block:
-    shards: tuple[npt.NDArray[np.float16], ...]
+    shards: tuple[Path, ...]
     starts: tuple[int, ...]
     """First row of each shard."""
 
@@ -53,9 +59,11 @@ class StoredVectors:
             folder = found[entry.embeddings]
             self._blocks[entry.block] = _open(folder / shards, about.dimension, entry.vectors)
         self._width = about.dimension
+        self._mapped = lru_cache(maxsize=OPEN_SHARDS)(_map)
 
     def get(self, ids: Ids | Sequence[int]) -> Vectors:
-        """Unit vectors (n, width) of these ids; KeyError for one that is not there."""
+        """Unit vectors (n, width) of these ids; KeyError for one that is not there, InputError
+        for a shard that is no longer what its block's manifest says."""
         places: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         for position, number in enumerate(np.asarray(ids, np.int64).tolist()):
             block, row = block_and_row(number)
@@ -65,7 +73,7 @@ class StoredVectors:
             places[block, shard].append((position, row - self._blocks[block].starts[shard]))
         result = np.empty((len(ids), self._width), np.float32)
         for (block, shard), wanted in places.items():
-            vectors = self._blocks[block].shards[shard]
+            vectors = self._mapped(self._blocks[block].shards[shard], self._width)
             positions, rows = (np.array(part) for part in zip(*wanted, strict=True))
             if rows.max() >= len(vectors):
                 raise KeyError(int(np.asarray(ids)[positions[rows.argmax()]]))
@@ -86,17 +94,28 @@ def _fingerprint(folder: Path, prefix: str) -> str:
 
 
 def _open(folder: Path, width: int, rows: int) -> _Block:
-    shards, starts, start = [], [], 0
-    for path in sorted(folder.glob("*.npy")):
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not readable ({error}); run `embed` again") from None
-        if array.ndim != 2 or array.shape[1] != width:
-            raise InputError(f"{path}: not vectors of {width} numbers, as the index has")
-        shards.append(array)
+    """The shards of a block without opening each: the manifest knows how long they are."""
+    manifest = folder.parent / ledger.MANIFEST
+    files = ledger.read(manifest).files if manifest.exists() else ()
+    known = {entry.name: entry.rows for entry in files}
+    shards, starts, start = tuple(sorted(folder.glob("*.npy"))), [], 0
+    for number, path in enumerate(shards):
+        length = known.get(f"{folder.name}/{path.name}")
+        if length is None or number == 0:
+            # Of each block one shard is looked at: a wrong folder is told at the start.
+            length = len(_map(path, width))
         starts.append(start)
-        start += len(array)
+        start += length
     if start != rows:
         raise InputError(f"{folder}: {start} vectors, the index has {rows} of this block")
-    return _Block(tuple(shards), tuple(starts))
+    return _Block(shards, tuple(starts))
+
+
+def _map(path: Path, width: int) -> npt.NDArray[np.float16]:
+    try:
+        array: npt.NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not readable ({error}); run `embed` again") from None
+    if array.ndim != 2 or array.shape[1] != width:
+        raise InputError(f"{path}: not vectors of {width} numbers, as the index has")
+    return array

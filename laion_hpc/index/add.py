@@ -11,6 +11,7 @@ from laion_hpc import ledger
 from laion_hpc.atomic import atomic
 from laion_hpc.errors import InputError
 from laion_hpc.index.embeddings import open_block
+from laion_hpc.index.quantisers import encode_into, one_thread_each
 from laion_hpc.index_folder import Modality, vector_id
 from laion_hpc.ledger import Ledger
 from laion_hpc.progress import progress
@@ -37,19 +38,22 @@ def add(
         raise InputError(
             f"{folder}: vectors of {embeddings.width} numbers, {trained} was trained on {index.d}"
         )
-    faiss.omp_set_num_threads(threads)
-    with progress(f"add {folder.name}", embeddings.rows, "vectors") as shown:
+    with (
+        progress(f"add {folder.name}", embeddings.rows, "vectors") as shown,
+        one_thread_each(threads) as pool,
+    ):
         for first, vectors in embeddings.chunks():
             ids = vector_id(block, 0) + np.arange(first, first + len(vectors), dtype=np.int64)
-            index.add_with_ids(vectors, ids)
+            encode_into(index, vectors, ids, pool)
             shown.advance(len(vectors))
+    ivf = faiss.extract_index_ivf(index)
     with atomic(output) as aside:
-        write_lists(faiss.extract_index_ivf(index).invlists, aside)
+        write_lists(ivf.invlists, aside)
     book = Ledger(
         stage="index",
         unit="vectors",
         inputs=embeddings.rows,
-        kept=index.ntotal,
+        kept=ivf.ntotal,
         config=digest,
         source=source,
         counts={
@@ -57,7 +61,7 @@ def add(
             "embeddings": embeddings.fingerprint,
             "trained": ledger.fingerprint(trained),
         },
-        files=(ledger.describe(output, rows=index.ntotal),),
+        files=(ledger.describe(output, rows=ivf.ntotal),),
     )
     book.write(book_path)
     return book

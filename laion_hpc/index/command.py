@@ -11,12 +11,14 @@ laion-hpc index merge results/demo/index/trained.index results/demo/index/blocks
     --output results/demo/index       image.index, image.ivfdata, index.json, manifest.json
 laion-hpc index evaluate results/demo/index results/demo/embed/* \\
     --output results/demo/index/evaluation.json
-                                      recall against exact search; chooses nprobe for `search`
+                                      recall against exact search, as a table, as evaluation.svg;
+                                      chooses nprobe for `search`
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -133,7 +135,7 @@ def _merge(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from laion_hpc.config import load
-    from laion_hpc.index.evaluate import evaluate
+    from laion_hpc.index.evaluate import evaluate, stats_of
 
     config = load(options.config)
     result = evaluate(
@@ -144,12 +146,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         seed=config.dataset.seed,
         threads=options.processes,
     )
-    heads = {kind: f"recall@10 {kind}→{result['modality']}" for kind in result["queries"]}
-    _say("nprobe  " + "  ".join(heads.values()))
-    for row in result["recall"]:
-        mark = "  ← chosen" if row["nprobe"] == result["nprobe"] else ""
-        numbers = "  ".join(f"{row[kind]['10']:>{len(head)}.4f}" for kind, head in heads.items())
-        _say(f"{row['nprobe']:6}  {numbers}{mark}")
+    heads = {kind: f"{kind}→{result['modality']} @1, @10, @100" for kind in result["queries"]}
+    _say("  ".join(["nprobe", *heads.values(), " p50 ms"]))
+    times = json.loads(stats_of(options.output).read_bytes())["latency"]
+    for row, time in zip(result["recall"], times, strict=True):
+        mark = "  ← stored" if row["nprobe"] == result["nprobe"] else ""
+        columns = [f"{row['nprobe']:6}"]
+        for kind, head in heads.items():
+            recalls = " ".join(f"{value:.4f}" for value in row[kind].values())
+            columns.append(f"{recalls:>{len(head)}}")
+        columns.append(f"{time.get('p50_ms', 0.0):7.2f}")
+        _say("  ".join(columns) + mark)
     if not result["target_reached"]:
         _say(
             f"recall@10 of {result['target_recall']} is out of reach for {result['key']}: "

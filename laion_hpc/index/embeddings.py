@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,13 +55,24 @@ class Block:
         return tuple(self.folder / kind / name for name in names)
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, Vectors]]:
-        """Each chunk's first row and its vectors, (≤ rows, width) float32, C order."""
-        start = 0
+        """Each chunk's first row and its vectors, (rows, width) float32, C order.
+
+        Chunks go on from shard to shard, only the last is shorter: enough for many threads, however
+        small the shards are.
+        """
+        chunk = np.empty((min(rows, self.rows), self.width), np.float32)
+        start = filled = 0
         for path, length in zip(self.shards, self.lengths, strict=True):
             array = open_shard(path, self.width)
-            for first in range(0, length, rows):
-                yield start + first, np.ascontiguousarray(array[first : first + rows], np.float32)
-            start += length
+            first = 0
+            while first < length:
+                part = array[first : first + len(chunk) - filled]
+                chunk[filled : filled + len(part)] = part
+                first, filled = first + len(part), filled + len(part)
+                if filled == len(chunk):
+                    yield start, chunk
+                    start, filled = start + filled, 0
+                    chunk = np.empty((min(rows, self.rows - start), self.width), np.float32)
 
 
 def open_shard(path: Path, width: int = 0) -> npt.NDArray[np.float16]:
@@ -130,12 +142,16 @@ def sample_rows(total: int, count: int, seed: tuple[int, ...]) -> npt.NDArray[np
     return np.sort(picked.astype(np.int64))
 
 
-def gather(shards: Sequence[tuple[Path, int]], rows: npt.NDArray[np.int64], width: int) -> Vectors:
-    """The vectors at ascending positions over shards (path, length): (len(rows), width) float32.
+def gather(
+    shards: Sequence[tuple[Path, int]], rows: npt.NDArray[np.int64], width: int
+) -> npt.NDArray[Any]:
+    """The vectors at ascending positions over shards (path, length), (len(rows), width), as they
+    are stored: float16 takes half the memory of what is computed with.
 
     Only the pages that hold these rows are read.
     """
-    result = np.empty((len(rows), width), np.float32)
+    stored = open_shard(shards[0][0]).dtype if shards else np.dtype(np.float16)
+    result = np.empty((len(rows), width), stored)
     start = done = 0
     for path, length in shards:
         end = int(np.searchsorted(rows, start + length))

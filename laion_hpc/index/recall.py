@@ -33,14 +33,22 @@ class Neighbours:
 def exact(queries: Vectors, own: Ids, chunks: Iterable[tuple[Ids, Vectors]]) -> Neighbours:
     """Exact neighbours by a full scan; `own[i]` is an id to leave out for query i, or -1.
 
-    Chunks are (ids, vectors); memory is bounded by one chunk's (q, rows) similarities.
+    Chunks are (ids, vectors), ids ascending; memory is bounded by one chunk's (q, rows)
+    similarities. Of a chunk only vectors that are nearer to some query than what it has are
+    sorted: after millions, a few.
     """
     count = len(queries)
     ids = np.full((count, SPARE), -1, np.int64)
     cosines = np.full((count, SPARE), -np.inf, np.float32)
     for chunk_ids, vectors in chunks:
         found = queries @ vectors.T
-        found[own[:, None] == chunk_ids[None, :]] = -np.inf
+        places = np.minimum(np.searchsorted(chunk_ids, own), len(chunk_ids) - 1)
+        here = np.flatnonzero(chunk_ids[places] == own)
+        found[here, places[here]] = -np.inf
+        near = np.flatnonzero((found > cosines[:, -1:]).any(axis=0))
+        if len(near) == 0:
+            continue
+        found, chunk_ids = found[:, near], chunk_ids[near]
         keep = min(SPARE, found.shape[1])
         best = np.argpartition(-found, keep - 1, axis=1)[:, :keep]
         ids, cosines = _best(

@@ -7,12 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from laion_hpc import ledger
 from laion_hpc.atomic import atomic
 from laion_hpc.config.sections import IndexConfig
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.index.embeddings import Vectors, gather, open_blocks, sample_rows
-from laion_hpc.index.keys import cells_of, choose_key, train_count
+from laion_hpc.index.keys import (
+    TRAIN_ENCODER,
+    cells_of,
+    choose_key,
+    rotation_count,
+    train_count,
+)
+from laion_hpc.index.quantisers import applied, one_thread_each, train_encoder, train_rotation
 from laion_hpc.index_folder import Modality
 from laion_hpc.ledger import Ledger
 
@@ -30,7 +40,8 @@ def train(
     """Train on a sample of the blocks in `folders`, write `output` and its ledger.
 
     The sample is uniform over the rows of all blocks: a crawl is ordered by host, and the first
-    rows would know a few sites only. It is held as float32 (sample × width × 4 bytes).
+    rows would know a few sites only. In memory are the sample as it is stored and, rotated, as
+    float32: sample × (2 · width + 4 · rotated width) bytes.
     """
     blocks = open_blocks(folders, modality)
     total = sum(block.rows for block in blocks)
@@ -93,14 +104,14 @@ def uses_gpu(device: str) -> bool:
 
 
 def train_index(
-    key: str, sample: Vectors, *, seed: int, threads: int = 1, gpu: bool = False
+    key: str, sample: npt.NDArray[Any], *, seed: int, threads: int = 1, gpu: bool = False
 ) -> Any:
     """A trained, empty faiss index of inner products; the same bytes for any `threads`.
 
-    k-means, where nearly all of the time goes, sums each centroid in one thread in the order
-    of the vectors, so threads change nothing. Where they would (the SVD of OPQ, the linking of
-    an HNSW graph over the centroids, product quantisers) one thread is used: these see at most
-    65,536 vectors or the centroids, minutes even for LAION-5B's key. With `gpu` k-means finds the
+    k-means over the cells, where most of the time goes with many, sums each centroid in one thread
+    in the order of the vectors, so threads change nothing. Rotation and product quantiser are
+    trained in pieces (`quantisers`). Where threads would change the result (the linking of an
+    HNSW graph over the centroids, other transforms) one is used. With `gpu` k-means finds the
     nearest centroids on all GPUs of the node; its sums differ in their last bits.
     """
     import faiss
@@ -111,9 +122,10 @@ def train_index(
     except RuntimeError as error:
         raise UsageError(f"index.key: faiss does not know {key!r} ({_last_line(error)})") from None
     ivf = faiss.try_extract_index_ivf(index)
-    if ivf is None or not isinstance(index, faiss.IndexPreTransform | faiss.IndexIVF):
+    ivf = ivf and faiss.downcast_index(ivf)
+    mergeable = isinstance(index, faiss.IndexPreTransform | faiss.IndexIVF)
+    if ivf is None or not mergeable or isinstance(ivf, faiss.IndexIVFFastScan):
         raise UsageError(f"index.key: {key!r} cannot be merged on disk; use IVF…, or OPQ…,IVF…")
-    ivf = faiss.downcast_index(ivf)
     if isinstance(ivf, faiss.IndexIVFScalarQuantizer) and key.endswith(",SQfp16"):
         # `embed` writes fp16: stored as they are, not as residuals, the vectors lose nothing.
         ivf.by_residual = False
@@ -122,19 +134,27 @@ def train_index(
         # per sub-quantiser.
         ivf.do_polysemous_training = False
     ivf.cp.seed = seed
+    rotated = sample
     try:
-        with _threads(1):
+        with one_thread_each(threads) as pool, _threads(1):
             for transform in _transforms(index):
-                if not transform.is_trained:
-                    transform.train(sample)
-        rotated = sample
-        for transform in _transforms(index):
-            rotated = transform.apply(rotated)
+                if isinstance(transform, faiss.OPQMatrix):
+                    few = sample_rows(len(sample), rotation_count(len(sample)), (seed, 1))
+                    own = rotated[few].astype(np.float32)
+                    train_rotation(transform, own, seed=seed, pool=pool)
+                elif not transform.is_trained:
+                    transform.train(rotated.astype(np.float32))
+                rotated = applied(transform, rotated, pool)
+        rotated = np.ascontiguousarray(rotated, np.float32)
         centroids = _centroids(rotated, ivf, threads, gpu=gpu)
-        with _threads(1):
+        with one_thread_each(threads) as pool, _threads(1):
             ivf.quantizer.train(centroids)
             ivf.quantizer.add(centroids)
-            ivf.train(rotated)
+            if type(ivf) is faiss.IndexIVFPQ:
+                few = sample_rows(len(sample), TRAIN_ENCODER, (seed, 2))
+                train_encoder(ivf, rotated[few], pool=pool)
+            else:
+                ivf.train(rotated)
         index.is_trained = True
     except RuntimeError as error:
         raise InputError(

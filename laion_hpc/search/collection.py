@@ -138,7 +138,7 @@ class Collection:
         if selection.count == 0 or selection.count > DIRECT_ROWS:
             return False
         cells = int(self._ivf.nlist)
-        visits = cells_to_visit(nprobe, cells, selection.count / self.count)
+        visits = cells_to_visit(nprobe, cells, selection.count / self.count, self.count)
         return selection.count * DIRECT_COST < self.count * visits / cells
 
     def vectors(self, ids: Ids | Sequence[int]) -> Vectors:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -70,6 +71,9 @@ def run(options: argparse.Namespace) -> int:
     from laion_hpc.config import load
 
     config = load(options.config)
+    # A file per block, mapped shards and a socket per client: 1,024 are soon used up.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # Before anything slow: a port in use is told at once.
     listener = _listen(options.host, options.port)
     # Made before the workers, who share them.

@@ -27,7 +27,7 @@ class Table:
     """One row per vector of an index.
 
     Nothing is read at opening but the files' footers. A batch that has been touched costs about
-    15 KB of memory for its 65,536 rows; the rows themselves stay in the system's page cache.
+    25 KB of memory for its 65,536 rows; the rows themselves stay in the system's page cache.
     """
 
     def __init__(self, folder: Path, about: About) -> None:

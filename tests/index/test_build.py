@@ -172,6 +172,7 @@ def test_index_of_empty_blocks_alone(blocks: dict[int, Path], tmp_path: Path) ->
         ("IVF16,PQ5x8", "IVF16,PQ5x8"),
         ("IVF4096,Flat", "4096 cells"),
         ("IVF16,Nonsense", "faiss does not know"),
+        ("IVF16,PQ8x4fs", "cannot be merged on disk"),
     ],
 )
 def test_keys_that_will_not_do(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.index.keys import ID_BYTES, cells_of, choose_key, train_count
+from laion_hpc.index.keys import ID_BYTES, cells_of, choose_key, rotation_count, train_count
 
 GB = 1_000_000_000
 
@@ -62,3 +62,6 @@ def test_training_sample() -> None:
     assert train_count(131_072, 0, 10**10) == 131_072 * 64
     assert train_count(131_072, 5_000_000, 10**10) == 5_000_000
     assert train_count(1, 0, 50) == 50
+    assert train_count(4_096, 0, 10**10) == 4_096 * 256
+    assert train_count(16, 0, 10**10) == 65_536
+    assert [rotation_count(n) for n in (500, 65_536, 10**6)] == [32_768, 32_768, 65_536]

@@ -1,5 +1,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,20 +11,41 @@ from laion_hpc.search import filters
 from laion_hpc.search.collection import Collection
 from laion_hpc.search.filters import Filter, Selection, conditions
 from laion_hpc.search.knn import Hits, cells_to_visit, distinct, nearest_distinct
-from tests.index.blocks import clustered
+from tests.index.blocks import build, clustered, config, samples, unit, write_block, write_tags
 from tests.search.world import World
 
 
-@given(st.integers(1, 64), st.integers(1, 4_096), st.floats(0, 1))
+@given(st.integers(1, 64), st.integers(1, 4_096), st.floats(0, 1), st.integers(0, 10**10))
 def test_a_filter_widens_the_search_but_not_beyond_all_cells(
-    nprobe: int, cells: int, share: float
+    nprobe: int, cells: int, share: float, total: int
 ) -> None:
-    visits = cells_to_visit(min(nprobe, cells), cells, share)
+    visits = cells_to_visit(min(nprobe, cells), cells, share, total)
     assert min(nprobe, cells) <= visits <= cells
 
 
 def test_a_filter_of_one_percent_visits_a_hundred_times_as_many() -> None:
-    assert cells_to_visit(8, 100_000, 0.01) == 800
+    assert cells_to_visit(8, 100_000, 0.01, 10**10) == 800
+
+
+def test_a_selective_filter_of_few_vectors_visits_all_cells() -> None:
+    assert cells_to_visit(8, 4_096, 0.01, 1_000_000) == 4_096
+    assert cells_to_visit(8, 4_096, 0.5, 1_000_000) == 16
+
+
+@pytest.mark.parametrize("key", ["IVF64_HNSW4,SQfp16", "OPQ8_32,IVF64_HNSW4,PQ8x8"])
+def test_many_cells_are_chosen_without_the_graph(key: str, tmp_path: Path) -> None:
+    """Of unit vectors without clusters a thin graph reaches a part, their cells all the same."""
+    vectors = unit(np.random.default_rng(0).standard_normal((3_000, 32))).astype(np.float32)
+    block = write_block(tmp_path / "0000", vectors, samples(0, 3_000))
+    tags = {0: write_tags(tmp_path / "tags.parquet", samples(0, 3_000))}
+    index = build(tmp_path / "index", {0: block}, config(key=key), tags=tags)
+    collection = Collection(index, "thin")
+    whole = collection.nearest(vectors[0], 3_000, nprobe=64)
+    assert sorted(whole.ids.tolist()) == list(range(3_000))
+    assert (np.diff(whole.scores) <= 0).all()
+    few = collection.nearest(vectors[0], 10, nprobe=2)
+    some = dict(zip(whole.ids.tolist(), whole.scores.tolist(), strict=True))
+    np.testing.assert_allclose(few.scores, [some[one] for one in few.ids.tolist()], rtol=1e-5)
 
 
 @given(st.integers(0, 40), st.floats(0.5, 0.999))

@@ -1,12 +1,15 @@
 """The embeddings beside an index: read by id, ranked by; filters that keep little."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from laion_hpc import ledger, stored_vectors
 from laion_hpc.errors import InputError
 from laion_hpc.index_folder import read_about, vector_id
+from laion_hpc.ledger import Ledger
 from laion_hpc.search.collection import Collection
 from laion_hpc.search.filters import Filter
 from laion_hpc.stored_vectors import StoredVectors
@@ -44,6 +47,31 @@ def test_vectors_by_id(world: World, tmp_path: Path) -> None:
         StoredVectors(world.embeddings[:1], about)
     with pytest.raises(InputError, match="made by `embed`"):
         StoredVectors([tmp_path], about)
+
+
+def test_more_shards_than_a_process_may_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    vectors = clustered(600, WIDTH, seed=5)
+    block = write_block(tmp_path / "0000", vectors, samples(0, 600), shard=2)
+    shards = sorted((block / "img_emb").iterdir())
+    files = tuple(ledger.describe(path, rows=2, root=block) for path in shards)
+    Ledger("embed", "samples", 600, 600, files=files).write(block / ledger.MANIFEST)
+    index = build(tmp_path / "index", {0: block}, config(key="IVF4,SQfp16"))
+    monkeypatch.setattr(stored_vectors, "OPEN_SHARDS", 8)
+    here = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (here + 60, hard))
+    try:
+        stored = StoredVectors([block], read_about(index))
+        for _ in range(2):
+            np.testing.assert_allclose(stored.get(range(600)), vectors, atol=1e-3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (block / "img_emb" / "img_emb_00007.npy").write_bytes(b"")
+    stored = StoredVectors([block], read_about(index))
+    with pytest.raises(InputError, match=r"img_emb_00007.npy: not readable"):
+        stored.get([15])
 
 
 def test_true_cosines_rank_what_codes_find(coarse: tuple[Path, Path, np.ndarray]) -> None:
