@@ -1,9 +1,13 @@
 # release: the dataset that people download, and the report on how it came about.
 #
 # Needs:  embed/ and tag/ of all blocks; for the report every ledger and the index's evaluation.
-# Makes:  release/ (parquet in LAION's columns, subsets, statistics, card, checksums), report.html.
+# Makes:  release/ (parquet in LAION's columns, subsets, statistics, card, checksums), report.html
+#         and its figures in report/.
 # How:    one job per block writes its parts; one last job counts and describes the whole.
-from laion_hpc.release.shards import wanted as release_has_images
+from laion_hpc.report.page import FIGURES
+
+# Title, licence, date and the like are in no digest: a change of them rewrites the card alone.
+ABOUT = fingerprint(CONFIG.release.model_dump_json())
 
 
 rule release_block:
@@ -67,7 +71,7 @@ rule release_gather:
         blocks=of_crawl(f"{RUN}/release/blocks/{{block}}.ledger.json"),
         images=(
             of_crawl(f"{RUN}/release/image-blocks/{{block}}.ledger.json")
-            if release_has_images(CONFIG.release)
+            if CONFIG.release.has_images
             else []
         ),
     output:
@@ -89,6 +93,7 @@ rule release_gather:
     params:
         file=CONFIG_FILE,
         config=digest("release"),
+        about=ABOUT,
     message:
         "Describe the dataset of {wildcards.crawl}"
     shell:
@@ -101,10 +106,20 @@ rule report_page:
         statistics=rules.release_gather.output.statistics,
         evaluation=rules.index_evaluate.output.evaluation,
     output:
+        figures=[
+            report(
+                f"{RUN}/report/{name}.svg",
+                caption=f"../docs/captions/{name}.rst",
+                category="Report",
+                labels={"crawl": "{crawl}", "figure": title},
+            )
+            for name, title in FIGURES.items()
+        ],
         page=report(
             f"{RUN}/report.html",
             caption="../docs/captions/report.rst",
             category="Report",
+            labels={"crawl": "{crawl}", "figure": "The whole page"},
         ),
     log:
         f"{RUN}/logs/report.log",
@@ -119,11 +134,12 @@ rule report_page:
     params:
         file=CONFIG_FILE,
         config=digest("release"),
+        about=ABOUT,
     message:
         "Report on {wildcards.crawl}"
     shell:
         "python -m laion_hpc report $(dirname {output.page}) --config {params.file}"
-        " --output {output.page} > {log} 2>&1"
+        " --output {output.page} --figures $(dirname {output.page})/report > {log} 2>&1"
 
 
 # Over all crawls, where there are several: links to their parts, no copies.
@@ -147,6 +163,7 @@ rule release_together:
     params:
         file=CONFIG_FILE,
         config=digest("release"),
+        about=ABOUT,
     message:
         "Describe the dataset of all crawls"
     shell:

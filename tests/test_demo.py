@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from laion_hpc.report.page import FIGURES
 from tests.demo_runs import ROOT, command, environment, run, whole
 
 pytestmark = pytest.mark.slow
 
 STARTED = "results/demo/logs/download/*.log"
+TIMED = ("logs", "benchmarks", "report.html", "report")
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -27,7 +29,7 @@ def outputs(folder: Path) -> dict[str, str]:
         path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(results.rglob("*"))
         if path.is_file()
-        and path.relative_to(results).parts[0] not in ("logs", "benchmarks", "report.html")
+        and path.relative_to(results).parts[0] not in TIMED
         and not path.name.endswith("_stats.json")
     }
 
@@ -69,7 +71,12 @@ def test_snakemake_reports_on_it(demo_run: tuple[Path, str]) -> None:
         check=True,
         timeout=120,
     )
-    assert b"report.html" in (folder / "snakemake.html").read_bytes()
+    page = (folder / "snakemake.html").read_text()
+    assert "results/demo/report.html" in page
+    for name in FIGURES:
+        assert f"results/demo/report/{name}.svg" in page
+        caption = (ROOT / "docs/captions" / f"{name}.rst").read_text()
+        assert caption.splitlines()[0] in page
 
 
 def test_again_there_is_nothing_to_do(demo_run: tuple[Path, str], demo_port: int) -> None:

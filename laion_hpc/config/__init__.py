@@ -24,7 +24,13 @@ READS: dict[str, tuple[str, ...]] = {
     "embed": ("embed",),
     "tag": ("tag",),
     "index": ("index", "embed.model", "dataset.seed"),
-    "release": ("release", "dataset.samples_per_shard"),
+    # Not what only describes it (title, licence, date): that rewrites the card, not the data.
+    "release": (
+        "release.subsets",
+        "release.laion400m_layout",
+        "release.rows_per_part",
+        "dataset.samples_per_shard",
+    ),
     "search": ("search",),
 }
 """The keys that each stage reads: all that its digest covers."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from laion_hpc.config import Config
+from laion_hpc.config.sections import ReleaseConfig
 from laion_hpc.errors import UsageError
 from laion_hpc.index.keys import ID_BYTES, cells_of, choose_key, train_count
 from laion_hpc.plan.rates import Rate, Rates, StageRates
@@ -27,7 +28,7 @@ class Job:
     rule: str
     stage: str
     unit: str
-    """`segment`, `block` or `crawl`: what one job makes."""
+    """`segment`, `block`, `crawl` or `dataset` (all crawls together): what one job makes."""
     amount: str
     """The amount that its column `units` counts."""
     threads: int
@@ -51,14 +52,18 @@ JOBS = (
     Job("index_merge", "index", "crawl", "pairs", 4, 480),
     Job("index_evaluate", "index", "crawl", "pairs", 8, 1440),
     Job("release_block", "release", "block", "pairs", 2, 120),
+    Job("release_images", "release", "block", "released_images", 1, 240),
     Job("release_gather", "release", "crawl", "pairs", 4, 240),
     Job("report_page", "report", "crawl", "crawls", 1, 60),
+    Job("release_together", "release", "dataset", "pairs", 4, 240),
 )
 BLOCKS_AT_ONCE = 200
 """Most blocks whose candidate images are on disk at once if they are deleted: `jobs` of
 profiles/slurm. A block that is downloaded is filtered in the place that its download leaves
 (`priority` in rules/filter.smk), so each of them has a job. Blocks that failed come on top."""
-SINGLE_CORE = frozenset({"shuffle", "index_metadata", "index_merge", "report_page"})
+SINGLE_CORE = frozenset(
+    {"shuffle", "index_metadata", "index_merge", "release_images", "report_page"}
+)
 """Rules whose work is done by one core, whatever they ask for."""
 
 
@@ -191,11 +196,28 @@ def amounts_of(
         "pairs": pairs,
         "head_pairs": pairs * (len(config.tag.heads) - image_heads),
         "image_head_pairs": pairs * image_heads,
+        "released_images": pairs * sum(released_shares(config, rates).values()),
         "train_vectors": float(trained * size.crawls),
         "train_gflop": train_flop * size.crawls / 1e9,
         "exact_gflop": exact_flop * size.crawls / 1e9,
         "index_bytes": pairs * vector_bytes(key, WIDTH),
     }, key
+
+
+def released_shares(config: Config, rates: Rates) -> dict[str, float]:
+    """Which share of the pairs is released with images, by the key of the config that asks for it.
+
+    That of a shipped subset is what LAION published of it, if the config leaves its predicate as it
+    is; any other counts as all pairs, for nobody knows before the pairs are there.
+    """
+    shipped = ReleaseConfig().subsets
+    found = {"laion400m_layout": 1.0} if config.release.laion400m_layout else {}
+    for subset in config.release.subsets:
+        if subset.images:
+            same = any((one.name, one.where) == (subset.name, subset.where) for one in shipped)
+            known = rates.shares.get(f"subset_{subset.name}") if same else None
+            found[subset.name] = known.value if known else 1.0
+    return found
 
 
 def vector_bytes(key: str, width: int) -> int:
@@ -216,7 +238,19 @@ def jobs_of(job: Job, size: Size, blocks: int) -> int:
     """How many jobs of a rule there are."""
     if job.unit == "segment":
         return size.segments
+    if job.unit == "dataset":
+        return 1
     return size.crawls * (blocks if job.unit == "block" else 1)
+
+
+def jobs_wanted(config: Config, crawls: int) -> tuple[Job, ...]:
+    """The rules that run: two of them only where the config asks for images, or has crawls."""
+    absent = set()
+    if not config.release.has_images:
+        absent.add("release_images")
+    if crawls < 2:
+        absent.add("release_together")
+    return tuple(job for job in JOBS if job.rule not in absent)
 
 
 def plan(
@@ -228,7 +262,8 @@ def plan(
 ) -> Plan:
     """What the dataset costs in this allocation."""
     amounts, key = amounts_of(config, rates, size, image_heads)
-    lines = tuple(_line(job, config, rates, size, amounts, allocation) for job in JOBS)
+    jobs = jobs_wanted(config, size.crawls)
+    lines = tuple(_line(job, config, rates, size, amounts, allocation) for job in jobs)
     disk = sum(line.disk_bytes for line in lines)
     replaced = sum(line.replaced_bytes for line in lines)
     notes = []
@@ -241,7 +276,12 @@ def plan(
         notes.append(f"the rates of embed are ViT-L/14's, not {config.embed.model.name}'s")
     if config.index.text:
         notes.append("the index of the texts costs what index_* costs, once more")
-    for job, line in zip(JOBS, lines, strict=True):
+    notes += [
+        f"the images of the subset {name} are counted as if all pairs were in it: an upper bound"
+        for name, share in released_shares(config, rates).items()
+        if share == 1 and name != "laion400m_layout"
+    ]
+    for job, line in zip(jobs, lines, strict=True):
         if line.job_hours * 60 > job.limit_minutes:
             more_blocks = ", or dataset.blocks" if job.unit == "block" else ""
             notes.append(

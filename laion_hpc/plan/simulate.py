@@ -26,6 +26,7 @@ from laion_hpc.plan.model import (
     cost_of,
     job_seconds,
     jobs_of,
+    jobs_wanted,
     slots,
     total,
 )
@@ -45,10 +46,13 @@ NEEDS: dict[str, tuple[tuple[str, bool], ...]] = {
     "index_merge": (("index_add", True),),
     "index_evaluate": (("index_merge", True),),
     "release_block": (("tag", False),),
-    "release_gather": (("release_block", True),),
+    "release_images": (("release_block", False),),
+    "release_gather": (("release_block", True), ("release_images", True)),
     "report_page": (("release_gather", True), ("index_evaluate", True)),
+    "release_together": (("release_gather", True),),
 }
-"""What a job waits for: (rule, True if for all its jobs, False if for that of its block)."""
+"""What a job waits for: (rule, True if for all its jobs, False if for that of its block). A rule
+that the config does not want is not waited for."""
 PARTS = {"extract": "wats", "download": "candidates", "filter": "images", "embed": "pairs"}
 """Rules that resume inside a job, and what their finished parts consist of."""
 
@@ -148,6 +152,8 @@ class _Run:
         for rule, tasks in self.tasks.items():
             for task in tasks:
                 for other, whole in NEEDS[rule]:
+                    if other not in self.tasks:
+                        continue
                     task.waits += 1
                     if whole:
                         self.after_all[other].append(task)
@@ -305,7 +311,7 @@ def simulate(
     rng = random.Random(seed)
     amounts, _ = amounts_of(config, rates, size, image_heads)
     tasks: dict[str, list[_Task]] = {}
-    for job in JOBS:
+    for job in jobs_wanted(config, size.crawls):
         count = jobs_of(job, size, config.dataset.blocks)
         cost = cost_of(job, rates)
         work = job_seconds(job, cost, {**amounts, "jobs": 0.0}, count)

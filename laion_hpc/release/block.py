@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import Counter
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +23,13 @@ from laion_hpc.errors import InputError
 from laion_hpc.ledger import File, Ledger
 from laion_hpc.progress import progress
 from laion_hpc.release import columns, subsets
+from laion_hpc.release.counting import Counting
 from laion_hpc.release.parts import PartsWriter
-from laion_hpc.schemas import EMBEDDED_SAMPLE, TAGS
+from laion_hpc.schemas import TAGS
 
 UNIT = "samples"
+FORMAT = "with counts"
+"""Of the outputs of a block: those of another one are made again."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Block:
     config: ReleaseConfig
     digest: str
     threads: int = 1
+
+    def beside(self, name: str) -> Path:
+        """A file of the block's own beside its ledger: `0007.NAME`."""
+        return self.ledger.with_name(f"{self.number:04d}.{name}")
 
 
 def make_block(embeddings: Path, tags: Path, block: Block) -> Ledger:
@@ -59,23 +68,32 @@ def make_block(embeddings: Path, tags: Path, block: Block) -> Ledger:
     counts = _count_classes(sources, tags, keep)
 
     block.ledger.unlink(missing_ok=True)
-    parts = _write_splits(sources, tagged, tags, keep, wide, counts, block)
-    in_subset = {}
-    for subset in block.config.subsets:
-        made = subsets.write(
-            subset,
+    tables = (block.beside("counts.parquet"), block.beside("hosts.parquet"))
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(block.threads)) if block.threads > 1 else None
+        scratch = stack.enter_context(
+            tempfile.TemporaryDirectory(dir=_made(block.ledger.parent), prefix=".counting.")
+        )
+        where = {f"{subsets.FOLDER}/{subset.name}": subset.where for subset in block.config.subsets}
+        heads = columns.head_names(tagged.schema)
+        counting = stack.enter_context(Counting(where, heads, Path(scratch)))
+        parts = _write_splits(sources, tagged, tags, keep, wide, counts, block, counting, pool)
+        of_subsets = subsets.write(
+            block.config.subsets,
             _joined(parts, block.release),
+            counting,
             wide,
             block=block.number,
             release=block.release,
             rows_per_part=block.config.rows_per_part,
-            threads=block.threads,
+            pool=pool,
         )
-        in_subset[subset.name] = sum(rows for _, rows in made)
-        parts += made
+        counting.write(*tables)
+    parts += [part for made in of_subsets.values() for part in made]
     _remove_stale(block, {path for path, _ in parts})
 
     kept = sum(counts.values())
+    in_subset = {name: sum(rows for _, rows in made) for name, made in of_subsets.items()}
     book = Ledger(
         stage="release",
         unit=UNIT,
@@ -85,7 +103,10 @@ def make_block(embeddings: Path, tags: Path, block: Block) -> Ledger:
         config=block.digest,
         source=source,
         counts={"class": dict(sorted(counts.items())), "subset": in_subset},
-        files=tuple(_entry(path, rows, block.ledger.parent) for path, rows in parts),
+        files=(
+            *(_entry(path, rows, block.ledger.parent) for path, rows in parts),
+            *(ledger.describe(path, rows=pq.read_metadata(path).num_rows) for path in tables),
+        ),
     )
     book.write(block.ledger)
     return book
@@ -119,7 +140,7 @@ def _source(files: dict[Path, File | None], tags: Path) -> str:
     if not tags.exists():
         raise InputError(f"{tags}: no such file; has `tag` run on this block?")
     known = (entry.sha256 if entry else path for path, entry in files.items())
-    return ledger.fingerprint(*known, tags)
+    return ledger.fingerprint(FORMAT, *known, tags)
 
 
 def _read_tags(path: Path) -> pa.Table:
@@ -172,14 +193,16 @@ def _write_splits(
     wide: pa.Schema,
     counts: Counter[str],
     block: Block,
+    counting: Counting,
+    pool: Executor | None,
 ) -> list[tuple[Path, int]]:
     """The base and the joined parts of every split, in one pass over the rows."""
     writers: dict[tuple[str, str], PartsWriter] = {}
     with ExitStack() as stack:
         for name, split in columns.SPLITS.items():
-            for folder, schema in (
-                (split, columns.base_schema(split)),
-                (f"{split}-joined", columns.joined_schema(wide, split)),
+            for folder, schema, seen in (
+                (split, columns.base_schema(split), None),
+                (f"{split}-joined", columns.joined_schema(wide, split), counting.of(split)),
             ):
                 writers[name, folder] = stack.enter_context(
                     PartsWriter(
@@ -188,21 +211,28 @@ def _write_splits(
                         rows=counts[name],
                         schema=schema,
                         rows_per_part=block.config.rows_per_part,
+                        pool=pool,
+                        seen=seen,
                     )
                 )
         row = 0
         with progress(f"release {block.number:04d}", len(files), "tables") as shown:
             for file in files:
-                samples = _read_samples(file, EMBEDDED_SAMPLE.names)
+                samples = _read_samples(file, columns.READ)
                 own_tags = tagged.slice(row, samples.num_rows)
                 if not samples["key"].equals(own_tags["key"]):
                     raise InputError(
                         f"{tags}: its keys are not those of {file}, row by row; run `tag` again"
                     )
                 rows = columns.join(samples, own_tags, wide)
-                rows = rows.filter(pa.array(keep[row : row + samples.num_rows]))
-                for (name, _), writer in writers.items():
-                    writer.write(rows.filter(pc.equal(rows["language_class"], name)))
+                kept = pa.array(keep[row : row + samples.num_rows])
+                for split_class in columns.SPLITS:
+                    chosen = rows.filter(
+                        pc.and_(kept, pc.equal(rows["language_class"], split_class))
+                    )
+                    for (name, _), writer in writers.items():
+                        if name == split_class and chosen.num_rows:
+                            writer.write(chosen)
                 row += samples.num_rows
                 shown.advance()
     return [part for writer in writers.values() for part in writer.parts]
@@ -214,6 +244,11 @@ def _joined(parts: list[tuple[Path, int]], release: Path) -> dict[str, list[Path
         split: [path for path, _ in parts if path.parent == release / f"{split}-joined"]
         for split in columns.SPLITS.values()
     }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _remove_stale(block: Block, made: set[Path]) -> None:

@@ -49,6 +49,8 @@ class About:
     digests: Mapping[str, str]
     schemas: Mapping[str, pa.Schema]
     """Folder of the release -> its schema; only folders that hold files."""
+    date_published: str = ""
+    cite_as: str = ""
 
     @property
     def description(self) -> str:
@@ -85,6 +87,7 @@ def text(about: About) -> str:
         _use(about),
         _columns(about),
         _provenance(about),
+        _citation(about),
         _removal(about),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -248,6 +251,14 @@ def _provenance(about: About) -> str:
         "as they were found, white space aside. The licence covers these tables, not the images "
         "they point to."
     )
+
+
+def _citation(about: About) -> str:
+    published = f"Published: {about.date_published}." if about.date_published else ""
+    # Four spaces make a block in which nothing is marked up, whatever it holds.
+    cite = "\n".join(f"    {line}".rstrip() for line in about.cite_as.strip().splitlines())
+    body = "\n\n".join(part for part in (published, cite) if part)
+    return f"## Citation\n\n{body}" if body else ""
 
 
 def _removal(about: About) -> str:

@@ -50,6 +50,8 @@ _FROM_SAMPLE = {"URL": "url", "TEXT": "caption", "WIDTH": "original_width"} | {
     "HEIGHT": "original_height",
     "similarity": "similarity",
 }
+READ = [*dict.fromkeys([*_FROM_SAMPLE.values(), "language", *OWN])]
+"""All columns of EMBEDDED_SAMPLE that go into the release."""
 
 
 def head_names(tags: pa.Schema) -> list[str]:

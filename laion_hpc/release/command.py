@@ -11,7 +11,8 @@ laion-hpc release gather results/demo/release --output results/demo/release
 laion-hpc release together results/*/release --output results/release
                                        one release over several crawls: links, no copies
 
-A block's ledger is RELEASE/blocks/0007.ledger.json. Folders of the release: laion-en, laion-multi
+A block's ledger is RELEASE/blocks/0007.ledger.json; beside it lies what the block has counted, from
+which the statistics are added up. Folders of the release: laion-en, laion-multi
 and laion-nolang with LAION's columns; the same with -joined, with all scores and provenance;
 subsets/NAME for every subset of the config.
 """

@@ -68,6 +68,10 @@ def describe(about: About) -> dict[str, Any]:
         "distribution": [_file_set(folder) for folder in about.schemas],
         "recordSet": [_record_set(folder, schema) for folder, schema in about.schemas.items()],
     }
+    # Recommended by the specification; only the publisher knows them.
+    for name, value in (("datePublished", about.date_published), ("citeAs", about.cite_as)):
+        if value:
+            document[name] = value
     if about.contact.startswith(("https://", "http://")):
         document["url"] = about.contact
     return document

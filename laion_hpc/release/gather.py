@@ -25,6 +25,8 @@ STATISTICS = "statistics.json"
 CARD = "README.md"
 CROISSANT = "croissant.json"
 CHECKSUMS = "SHA256SUMS"
+COUNTS, HOSTS = ".counts.parquet", ".hosts.parquet"
+"""Ends of the names of the tables that blocks have counted."""
 
 
 def gather(
@@ -38,15 +40,17 @@ def gather(
     books = read_blocks(release, blocks, digest(config, "release"))
     files = block_files(release, books)
     _check_strays(release, files)
+    counted = count_files(release, books)
     images = image_files(release, config, list(books))
-    written = describe(release, config, files, images, threads=threads, memory=memory)
+    paths = [release / entry.name for entry in counted]
+    written = describe(release, config, files, paths, images, threads=threads, memory=memory)
     book = ledger.total(
         books.values(),
         stage="release",
         unit="samples",
         config=digest(config, "release"),
         source=ledger.fingerprint(*(book.source for book in books.values())),
-        files=(*files, *images, *written),
+        files=(*files, *counted, *images, *written),
     )
     book.write(release / ledger.MANIFEST)
     return book
@@ -56,18 +60,22 @@ def describe(
     release: Path,
     config: Config,
     files: Sequence[File],
+    counted: Sequence[Path],
     images: Sequence[File] = (),
     *,
     threads: int = 1,
     memory: str = "4GB",
 ) -> list[File]:
-    """Count the parts of a release; write statistics, card, Croissant and checksums."""
-    heads, has_nsfw = _tag_columns(release, files)
+    """Write the statistics, card, Croissant description and checksums of a release.
+
+    `counted`: the tables in which the blocks have counted the rows of the parts `files`.
+    """
     with tempfile.TemporaryDirectory(dir=release, prefix=".statistics.") as scratch:
         numbers = statistics.compute(
-            _datasets(release, files),
-            heads=heads,
-            has_nsfw=has_nsfw,
+            [path for path in counted if path.name.endswith(COUNTS)],
+            [path for path in counted if path.name.endswith(HOSTS)],
+            _datasets(files),
+            heads=_heads(release, files),
             threads=threads,
             memory=memory,
             scratch=Path(scratch),
@@ -76,6 +84,8 @@ def describe(
         title=config.release.title,
         license=config.release.license,
         contact=config.release.contact,
+        date_published=config.release.date_published,
+        cite_as=config.release.cite_as,
         subsets={subset.name: subset.where for subset in config.release.subsets},
         statistics=numbers,
         version=__version__,
@@ -130,15 +140,35 @@ def block_files(release: Path, books: dict[int, Ledger]) -> list[File]:
     files = []
     for number, book in books.items():
         for entry in book.files:
-            name = entry.name.removeprefix("../")
-            path = release / name
-            if not path.exists() or path.stat().st_size != entry.bytes:
-                raise InputError(
-                    f"{path}: missing or not as its ledger says; "
-                    f"run `release block` on block {number:04d} again"
-                )
-            files.append(replace(entry, name=name))
+            if entry.name.startswith("../"):
+                name = entry.name.removeprefix("../")
+                _check(release / name, entry, number)
+                files.append(replace(entry, name=name))
     return sorted(files, key=lambda entry: entry.name)
+
+
+def count_files(release: Path, books: dict[int, Ledger]) -> list[File]:
+    """The tables of counts of all blocks, named likewise; InputError if a block has none."""
+    files = []
+    for number, book in books.items():
+        own = [entry for entry in book.files if not entry.name.startswith("../")]
+        if not own:
+            raise InputError(
+                f"{release / BLOCKS}/{number:04d}.ledger.json: lists no table of counts; "
+                f"run `release block` on block {number:04d} again"
+            )
+        for entry in own:
+            _check(release / BLOCKS / entry.name, entry, number)
+            files.append(replace(entry, name=f"{BLOCKS}/{entry.name}"))
+    return files
+
+
+def _check(path: Path, entry: File, number: int) -> None:
+    if not path.exists() or path.stat().st_size != entry.bytes:
+        raise InputError(
+            f"{path}: missing or not as its ledger says; "
+            f"run `release block` on block {number:04d} again"
+        )
 
 
 def image_files(release: Path, config: Config, blocks: Sequence[int]) -> list[File]:
@@ -146,7 +176,7 @@ def image_files(release: Path, config: Config, blocks: Sequence[int]) -> list[Fi
 
     InputError if those of a block are missing or of another config.
     """
-    if not shards.wanted(config.release):
+    if not config.release.has_images:
         for folder in (shards.IMAGES, shards.LAYOUT, shards.LEDGERS):
             shutil.rmtree(release / folder, ignore_errors=True)
         return []
@@ -173,36 +203,28 @@ def _check_strays(release: Path, files: Sequence[File]) -> None:
                 raise InputError(f"{path}: no block vouches for this file; remove it")
 
 
-def _datasets(release: Path, files: Sequence[File]) -> dict[str, dict[str, list[Path]]]:
-    """Joined files of every split and subset; the subset's stand under their own name."""
-    found: dict[str, dict[str, list[Path]]] = {s: {s: []} for s in columns.SPLITS.values()}
-    for entry in files:
-        folder = entry.name.rpartition("/")[0]
-        if folder.startswith(f"{subsets.FOLDER}/"):
-            found.setdefault(folder, {"subset": []})["subset"].append(release / entry.name)
-        elif folder.endswith("-joined"):
-            split = folder.removesuffix("-joined")
-            found[split][split].append(release / entry.name)
-    return found
+def _datasets(files: Sequence[File]) -> list[str]:
+    """The splits, and the folders of all subsets that have rows."""
+    folders = sorted({entry.name.rpartition("/")[0] for entry in files})
+    return [*columns.SPLITS.values(), *(f for f in folders if f.startswith(f"{subsets.FOLDER}/"))]
 
 
-def _tag_columns(release: Path, files: Sequence[File]) -> tuple[list[str], bool]:
-    """The heads of the joined files and whether they have the class `nsfw`; the same in all."""
-    found: tuple[list[str], bool] = ([], False)
+def _heads(release: Path, files: Sequence[File]) -> list[str]:
+    """The columns of scores of the joined files; InputError if they are not the same in all."""
+    found: list[str] = []
     first = ""
     for entry in files:
         if not entry.name.partition("/")[0].endswith("-joined"):
             continue
         names = pq.read_schema(release / entry.name).names
-        heads = names[names.index("hash") + 1 : names.index("key")]
-        here = ([head for head in heads if head != "nsfw"], "nsfw" in heads)
-        if first and here != found:
+        tags = names[names.index("hash") + 1 : names.index("key")]
+        if first and tags != found:
             raise InputError(
-                f"{entry.name} has the tags {here[0]}, {first} has {found[0]}: "
+                f"{entry.name} has the tags {tags}, {first} has {found}: "
                 "tag all blocks with the same heads"
             )
-        found, first = here, first or entry.name
-    return found
+        found, first = tags, first or entry.name
+    return [name for name in found if name != "nsfw"]
 
 
 def _schemas(release: Path, files: Sequence[File]) -> dict[str, Any]:

@@ -75,11 +75,6 @@ def ledger_path(release: Path, block: int) -> Path:
     return release / LEDGERS / f"{block:04d}.ledger.json"
 
 
-def wanted(config: ReleaseConfig) -> bool:
-    """Whether a release has images at all."""
-    return config.laion400m_layout or any(subset.images for subset in config.subsets)
-
-
 def make_block(block: Block) -> Ledger:
     """Write the images and embeddings of a block that the config asks for; return its ledger.
 

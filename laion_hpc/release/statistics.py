@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from laion_hpc.release.tally import SHARES, Tally, tally
+from laion_hpc.release.tally import SHARES, Tally, merge
 
 QUANTILES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SIDES = (256, 512, 1024)
@@ -23,61 +23,67 @@ TEXT_EDGES = (1, 5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000)
 
 
 def compute(
-    datasets: Mapping[str, Mapping[str, Sequence[Path]]],
+    counts: Sequence[Path],
+    hosts: Sequence[Path],
+    datasets: Sequence[str],
     *,
     heads: Sequence[str],
-    has_nsfw: bool,
     threads: int = 1,
     memory: str = "4GB",
     scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Statistics of every dataset, as they stand in `statistics.json`.
 
-    `datasets` maps a name to joined files by split (a subset's files under the name `subset`).
-    `all` is the union of the three splits.
+    `counts` and `hosts` are the tables that the blocks have counted (`tally`). `all` is the union
+    of the three splits.
     """
     with duckdb.connect() as connection:
         connection.execute(f"SET threads = {threads}")
         connection.execute(f"SET memory_limit = '{memory}'")
         if scratch is not None:
             connection.execute("SET temp_directory = ?", [str(scratch)])
-        tallies = tally(connection, datasets, heads=heads, has_nsfw=has_nsfw, threads=threads)
-    return {name: summarise(one) for name, one in tallies.items()}
+        tallies = merge(connection, counts, hosts, datasets)
+    return {name: summarise(one, heads) for name, one in tallies.items()}
 
 
-def summarise(found: Tally) -> dict[str, Any]:
+def summarise(found: Tally, heads: Sequence[str]) -> dict[str, Any]:
     """The published numbers of one dataset."""
-    count = found.count
+    count, numbers, words = found.count, found.numbers, found.words
     return {
         "count": count,
         "both_sides_at_least": {
-            str(side): _shared(sum(n for v, n in found.short_side.items() if v >= side), count)
+            str(side): _shared(sum(n for v, n in numbers["short_side"].items() if v >= side), count)
             for side in SIDES
         },
         "quantiles": {
-            name: quantiles(getattr(found, name)) for name in ("width", "height", "text_length")
+            name: quantiles(numbers[name]) for name in ("width", "height", "text_length")
         },
-        "average_text_length": _ratio(sum(v * n for v, n in found.text_length.items()), count, 3),
+        "average_text_length": _ratio(
+            sum(v * n for v, n in numbers["text_length"].items()), count, 3
+        ),
         "heads": {
             head: {
                 "above": {
-                    str(limit): _shared(found.above.get((head, limit), 0), counter.total())
-                    for limit in SHARES
+                    str(limit): _shared(
+                        sum(n for passed, n in numbers[f"above/{head}"].items() if passed > place),
+                        numbers[f"head/{head}"].total(),
+                    )
+                    for place, limit in enumerate(SHARES)
                 },
-                "histogram": hundredths_histogram(counter),
+                "histogram": hundredths_histogram(numbers[f"head/{head}"]),
             }
-            for head, counter in found.heads.items()
+            for head in heads
         },
-        "nsfw": _ranked(found.nsfw, count, "class"),
-        "languages": _ranked(found.language, count, "language", {"": "nolang"}),
-        "licenses": _ranked(found.license, count, "license")[:TOP_LICENSES],
-        "crawls": _ranked(found.crawl, count, "crawl"),
+        "nsfw": _ranked(words["nsfw"], count, "class"),
+        "languages": _ranked(words["language"], count, "language", {"": "nolang"}),
+        "licenses": _ranked(words["license"], count, "license")[:TOP_LICENSES],
+        "crawls": _ranked(words["crawl"], count, "crawl"),
         "hosts": [{"host": host, **_shared(n, count)} for host, n in found.hosts],
         "distinct_hosts": found.distinct_hosts,
         "histograms": {
-            "similarity": hundredths_histogram(found.similarity),
-            "short_side": edges_histogram(found.short_side, SIDE_EDGES),
-            "text_length": edges_histogram(found.text_length, TEXT_EDGES),
+            "similarity": hundredths_histogram(numbers["similarity"]),
+            "short_side": edges_histogram(numbers["short_side"], SIDE_EDGES),
+            "text_length": edges_histogram(numbers["text_length"], TEXT_EDGES),
         },
     }
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import SubsetConfig
 from laion_hpc.errors import UsageError
-from laion_hpc.release.columns import SPLITS
+from laion_hpc.release.counting import IMPLIED, Counting
 from laion_hpc.release.parts import PartsWriter
 
 FOLDER = "subsets"
+AT_ONCE = 8
+"""Subsets that are written side by side: each holds up to two row groups in memory."""
+PORTION = 65_536
+"""Rows that are read at a time."""
 
 
 def check(subsets: Sequence[SubsetConfig], wide: pa.Schema) -> None:
@@ -39,51 +46,60 @@ def check(subsets: Sequence[SubsetConfig], wide: pa.Schema) -> None:
 
 
 def write(
-    subset: SubsetConfig,
+    subsets: Sequence[SubsetConfig],
     joined: Mapping[str, Sequence[Path]],
+    counting: Counting,
     wide: pa.Schema,
     *,
     block: int,
     release: Path,
     rows_per_part: int,
-    threads: int = 1,
-) -> list[tuple[Path, int]]:
-    """Write the rows of a block's joined parts (by split) that belong to a subset.
+    pool: Executor | None = None,
+) -> dict[str, list[tuple[Path, int]]]:
+    """Write the rows of a block's joined parts (by split) that belong to each subset.
 
     Their order is that of the splits (en, multi, nolang), then that of the parts. All columns
-    are there, LANGUAGE included. Returns the parts with their rows.
+    are there, LANGUAGE included. Returns the parts of every subset with their rows.
     """
-    if not any(joined.values()):
-        return []
-    where = f"FROM ({rows_of(joined)}) WHERE ({subset.where}\n)"
-    with duckdb.connect() as connection:
-        connection.execute(f"SET threads = {threads}")
-        count = connection.sql(f"SELECT count(*) {where}").fetchall()[0][0]
-        writer = PartsWriter(
-            release / FOLDER / subset.name,
-            block=block,
-            rows=count,
-            schema=wide,
-            rows_per_part=rows_per_part,
-        )
-        with writer:
-            if count:
-                names = ", ".join(f'"{name}"' for name in wide.names)
-                for batch in connection.sql(f"SELECT {names} {where}").to_arrow_reader(65_536):
-                    writer.write(pa.Table.from_batches([batch]))
-    return writer.parts
+    made: dict[str, list[tuple[Path, int]]] = {}
+    for first in range(0, len(subsets), AT_ONCE):
+        some = [subset.name for subset in subsets[first : first + AT_ONCE]]
+        masks = {
+            split: {name: counting.members(split, f"{FOLDER}/{name}") for name in some}
+            for split in joined
+        }
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    PartsWriter(
+                        release / FOLDER / name,
+                        block=block,
+                        rows=sum(int(masks[split][name].sum()) for split in joined),
+                        schema=wide,
+                        rows_per_part=rows_per_part,
+                        pool=pool,
+                    )
+                )
+                for name in some
+            }
+            for split, files in joined.items():
+                row = 0
+                for table in _portions(files, IMPLIED.get(split)):
+                    for name, writer in writers.items():
+                        chosen = masks[split][name][row : row + table.num_rows]
+                        if chosen.any():
+                            writer.write(table.filter(pa.array(chosen)))
+                    row += table.num_rows
+        made |= {name: writer.parts for name, writer in writers.items()}
+    return made
 
 
-def rows_of(joined: Mapping[str, Sequence[Path]]) -> str:
-    """SQL for all joined rows: the LANGUAGE that a split's name implies is added to its rows."""
-    implied = {SPLITS["en"]: ", 'en' AS LANGUAGE", SPLITS["nolang"]: ", '' AS LANGUAGE"}
-    return " UNION ALL BY NAME ".join(
-        f"SELECT *{implied.get(split, '')} FROM read_parquet({sql_list(files)})"
-        for split, files in joined.items()
-        if files
-    )
-
-
-def sql_list(files: Sequence[Path]) -> str:
-    """Paths as an SQL list of strings."""
-    return "[" + ", ".join("'" + str(file).replace("'", "''") + "'" for file in files) + "]"
+def _portions(files: Sequence[Path], implied: str | None) -> Iterator[pa.Table]:
+    """Rows of parts in order, with the LANGUAGE that a split's name implies."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(PORTION):
+                table = pa.Table.from_batches([batch])
+                if implied is not None:
+                    table = table.append_column("LANGUAGE", pa.repeat(implied, table.num_rows))
+                yield table

@@ -1,18 +1,16 @@
-"""How often each value occurs: one pass over the rows of a release, only counts are kept.
+"""How often each value occurs among the rows of a dataset, counted while they are written.
 
-Numbers and words are counted row group by row group with numpy, hosts by DuckDB in a scan of the
-URLs alone: no column is read twice. Memory is bounded by two row groups, the number of distinct
-values and DuckDB's own limit. Sums of counts do not depend on the order: the same release gives
-the same numbers whatever the number of threads.
+A block counts what it writes (`counting`) into two tables beside its ledger, one of all numbers and
+words, one of the hosts; `merge` adds up those of any number of blocks, so that `statistics.json`
+needs no pass over the data. All counts are exact, and sums do not depend on the order: the same
+rows give the same numbers however they are cut.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
-from functools import partial
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,44 +23,84 @@ import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError
 from laion_hpc.release.columns import SPLITS
-from laion_hpc.release.subsets import rows_of
 
 SHARES = (0.5, 0.8)
 """LAION's thresholds: punsafe above 0.5 is unsafe, pwatermark above 0.8 has a watermark."""
 TOP_HOSTS = 100
-_DENSE = 1 << 20
-"""Smaller numbers are counted in an array; larger ones, which are rare, one by one."""
+COUNTS = pa.schema(
+    [
+        pa.field("dataset", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("number", pa.int64()),
+        pa.field("word", pa.string()),
+        pa.field("n", pa.int64()),
+    ]
+)
+"""A row for each value in a dataset: a number, or a word (then number is 0)."""
+HOSTS = ("split", "host", "n")
+"""Columns of the table of hosts: how many rows of a split each has. A column with the name of each
+subset follows, which says how many of these rows are in it."""
+
 _FARTHEST = 1000.0
 """A head without a sigmoid may give anything; beyond ± this its histogram is of no use."""
+_SHIFT = int(_FARTHEST * 100) + 1
 _WORDS = {"language": "LANGUAGE", "license": "license", "crawl": "crawl", "nsfw": "nsfw"}
-_IMPLIED = {SPLITS["en"]: "en", SPLITS["nolang"]: ""}
-"""Language of the rows of a split without that column."""
 
-_BARE = "split_part(split_part(authority, '?', 1), '#', 1)"
-HOST_OF_AUTHORITY = rf"""lower(CASE WHEN contains({_BARE}, '@') OR contains({_BARE}, '[')
-    THEN regexp_extract({_BARE}, '^(?:.*@)?(\[[^\]]*\]|[^:]*)', 1)
-    ELSE split_part({_BARE}, ':', 1) END)"""
-"""The host of a URL, as `hosts.host_of` gives it, of what follows the first two slashes."""
+
+@dataclass(frozen=True)
+class Coded:
+    """One thing that is counted of rows, as whole numbers.
+
+    A code is an index of `words`, of which None is not counted, or stands for the number
+    `code - shift`; if it is shifted, then 0 stands for nothing and is not counted either.
+    """
+
+    name: str
+    codes: npt.NDArray[Any]
+    shift: int = 0
+    words: Sequence[str | None] = ()
+
+
+def coded(table: pa.Table, heads: Sequence[str], implied: str | None) -> list[Coded]:
+    """All that is counted of rows of the joined release, but for their hosts.
+
+    `implied`: the language of all of them, where they have no such column.
+    """
+    width, height = (table[name].to_numpy() for name in ("WIDTH", "HEIGHT"))
+    found = [
+        Coded("width", width),
+        Coded("height", height),
+        Coded("short_side", np.minimum(width, height)),
+        Coded("text_length", pc.utf8_length(table["TEXT"]).to_numpy()),
+        Coded("similarity", _hundredths(table["similarity"].to_numpy()), _SHIFT),
+    ]
+    for head in heads:
+        scores = table[head].to_numpy()
+        found.append(Coded(f"head/{head}", _hundredths(scores), _SHIFT))
+        above = sum((scores > np.float32(limit)).view(np.int8) for limit in SHARES)
+        above[~np.isfinite(scores)] = 0
+        found.append(Coded(f"above/{head}", above))
+    for name, column in _WORDS.items():
+        if name == "language" and implied is not None:
+            found.append(Coded(name, np.zeros(table.num_rows, np.int8), words=[implied]))
+        elif column in table.schema.names:
+            encoded = table[column].dictionary_encode().combine_chunks()
+            words = [*encoded.dictionary.to_pylist(), None]
+            codes = encoded.indices.fill_null(len(words) - 1).to_numpy()
+            found.append(Coded(name, codes, words=words))
+    return found
 
 
 @dataclass
 class Tally:
     """How often each value occurs among the rows of one dataset."""
 
-    width: Counter[int] = field(default_factory=Counter)
-    height: Counter[int] = field(default_factory=Counter)
-    short_side: Counter[int] = field(default_factory=Counter)
-    text_length: Counter[int] = field(default_factory=Counter)
-    similarity: Counter[int] = field(default_factory=Counter)
-    """By hundredths, rounded down: 28 is 0.28 ≤ similarity < 0.29."""
-    language: Counter[str] = field(default_factory=Counter)
-    license: Counter[str] = field(default_factory=Counter)
-    nsfw: Counter[str] = field(default_factory=Counter)
-    crawl: Counter[str] = field(default_factory=Counter)
-    heads: dict[str, Counter[int]] = field(default_factory=dict)
-    """By hundredths too; scores that are no numbers are left out."""
-    above: dict[tuple[str, float], int] = field(default_factory=dict)
-    """Rows whose head scores more than a threshold."""
+    numbers: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    """width, height, short_side and text_length; by hundredths rounded down (28 is 0.28 ≤ value
+    < 0.29) similarity and head/NAME, whose scores that are no numbers are left out; and
+    above/NAME, how many of SHARES a head scores more than."""
+    words: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """language (empty: none), license, crawl and nsfw."""
     hosts: list[tuple[str, int]] = field(default_factory=list)
     """The most frequent, most frequent first."""
     distinct_hosts: int = 0
@@ -70,139 +108,97 @@ class Tally:
     @property
     def count(self) -> int:
         """Number of rows."""
-        return self.short_side.total()
+        return self.numbers["short_side"].total()
 
     def include(self, other: Tally) -> None:
         """Add the counts of further rows, but for the hosts."""
-        for one in fields(self):
-            mine = getattr(self, one.name)
-            if isinstance(mine, Counter):
-                mine.update(getattr(other, one.name))
-        for name, counter in other.heads.items():
-            self.heads.setdefault(name, Counter()).update(counter)
-        for key, n in other.above.items():
-            self.above[key] = self.above.get(key, 0) + n
+        for name, numbers in other.numbers.items():
+            self.numbers[name].update(numbers)
+        for name, words in other.words.items():
+            self.words[name].update(words)
 
 
-def tally(
+def merge(
     connection: duckdb.DuckDBPyConnection,
-    datasets: Mapping[str, Mapping[str, Sequence[Path]]],
-    *,
-    heads: Sequence[str],
-    has_nsfw: bool,
-    threads: int = 1,
+    counts: Sequence[Path],
+    hosts: Sequence[Path],
+    datasets: Sequence[str],
 ) -> dict[str, Tally]:
-    """The tallies of `all` and of every dataset, in the order of `datasets`.
+    """The tallies of `all`, which is the three splits, and of every dataset, in this order.
 
-    `datasets` maps a name to joined files by split (a subset's files under the name `subset`).
-    InputError names a file that cannot be read.
+    `counts` and `hosts` are the tables of all blocks. InputError names a file that is not one.
     """
     found = {name: Tally() for name in datasets}
+    _view(connection, "counts", counts, COUNTS.names)
+    rows = connection.execute(
+        "SELECT dataset, name, number, word, sum(n)::BIGINT FROM counts GROUP BY ALL"
+    ).fetchall()
+    for dataset, name, number, word, n in rows:
+        if dataset not in found:
+            continue
+        if name in _WORDS:
+            found[dataset].words[name][word] = n
+        else:
+            found[dataset].numbers[name][number] = n
+    _view(connection, "hosts", hosts, HOSTS)
+    columns = [column for column, *_ in connection.execute("DESCRIBE hosts").fetchall()]
+    sums = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in columns[2:])
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE hosts (dataset VARCHAR, host VARCHAR, n BIGINT)"
+        f"CREATE OR REPLACE TEMP TABLE by_host AS SELECT split, host, {sums} FROM hosts "
+        "GROUP BY split, host"
     )
-    for name, files in datasets.items():
-        if any(files.values()):
-            found[name] = _tally_values(files, heads, has_nsfw, threads)
-            connection.execute(_HOSTS_SQL.format(rows=rows_of(files)), [name])
-            found[name].hosts, found[name].distinct_hosts = _top_hosts(connection, name)
+    for name, tally in found.items():
+        if name in SPLITS.values():
+            tally.hosts, tally.distinct_hosts = _top_hosts(connection, "n", [name])
+        elif name in columns:
+            tally.hosts, tally.distinct_hosts = _top_hosts(connection, name, [*SPLITS.values()])
     whole = Tally()
     for name in SPLITS.values():
         whole.include(found.get(name, Tally()))
-    whole.hosts, whole.distinct_hosts = _top_hosts(connection)
+    whole.hosts, whole.distinct_hosts = _top_hosts(connection, "n", [*SPLITS.values()])
     return {"all": whole, **found}
 
 
-_HOSTS_SQL = f"""INSERT INTO hosts
-    SELECT ?, {HOST_OF_AUTHORITY}, sum(n)::BIGINT FROM (
-        SELECT split_part(URL, '/', 3) AS authority, count(*) AS n FROM ({{rows}}) GROUP BY ALL)
-    GROUP BY ALL"""
-"""Counted by what stands between the slashes; only the distinct ones of these are taken apart."""
+def _view(
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], columns: Sequence[str]
+) -> None:
+    """All these tables as one; InputError names the one that cannot be read."""
+    for path in files:
+        try:
+            whole = pq.read_schema(path).names[: len(columns)] == [*columns]
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{path}: cannot be read ({error}); run `release block` again"
+            ) from None
+        if not whole:
+            raise InputError(f"{path}: not the {name} of a block; run `release block` again")
+    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
+    nothing = ", ".join(f"NULL AS {column}" for column in columns)
+    rows = f"FROM read_parquet([{listed}])" if files else f"SELECT {nothing} WHERE false"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {rows}")
 
 
 def _top_hosts(
-    connection: duckdb.DuckDBPyConnection, dataset: str = ""
+    connection: duckdb.DuckDBPyConnection, column: str, splits: Sequence[str]
 ) -> tuple[list[tuple[str, int]], int]:
-    """Top hosts and number of hosts of a dataset, or of the three splits together."""
-    names = [dataset] if dataset else list(SPLITS.values())
-    marks = ", ".join("?" for _ in names)
-    rows = f"SELECT host, sum(n)::BIGINT AS n FROM hosts WHERE dataset IN ({marks}) GROUP BY host"
-    top = connection.execute(f"{rows} ORDER BY n DESC, host LIMIT {TOP_HOSTS}", names).fetchall()
-    distinct = connection.execute(f"SELECT count(*) FROM ({rows})", names).fetchall()[0][0]
-    return [(host, count) for host, count in top], distinct
+    """Top hosts of the rows that a column counts in some splits, and the number of all hosts."""
+    found = connection.execute(
+        f"""WITH counted AS (
+            SELECT host, sum("{column}")::BIGINT AS n FROM by_host
+            WHERE list_contains(?, split) AND "{column}" > 0 GROUP BY host)
+        SELECT host, n, (SELECT count(*) FROM counted) FROM counted
+        ORDER BY n DESC, host LIMIT ?""",
+        [splits, TOP_HOSTS],
+    ).fetchall()
+    return [(host, n) for host, n, _ in found], found[0][2] if found else 0
 
 
-def _tally_values(
-    files: Mapping[str, Sequence[Path]], heads: Sequence[str], has_nsfw: bool, threads: int
-) -> Tally:
-    """The tally of all files but for the hosts, row group by row group."""
-    total = Tally()
-    units = []
-    for split, paths in files.items():
-        for path in paths:
-            try:
-                groups = pq.read_metadata(path).num_row_groups
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"{path}: cannot be read ({error}); make it again") from None
-            units += [(path, split, group) for group in range(groups)]
-    count = partial(_tally_group, heads=heads, has_nsfw=has_nsfw)
-    with ThreadPoolExecutor(threads) as pool:
-        for one in pool.map(count, units):
-            total.include(one)
-    return total
-
-
-def _tally_group(unit: tuple[Path, str, int], *, heads: Sequence[str], has_nsfw: bool) -> Tally:
-    path, split, group = unit
-    words = {name: column for name, column in _WORDS.items() if name != "nsfw" or has_nsfw}
-    if split in _IMPLIED:
-        del words["language"]
-    with pq.ParquetFile(path, read_dictionary=list(words.values())) as file:
-        names = ["WIDTH", "HEIGHT", "TEXT", "similarity", *words.values(), *heads]
-        table = file.read_row_group(group, names, use_threads=False)
-    found = Tally()
-    width, height = (table[name].to_numpy() for name in ("WIDTH", "HEIGHT"))
-    found.width, found.height = _counted(width), _counted(height)
-    found.short_side = _counted(np.minimum(width, height))
-    found.text_length = _counted(pc.utf8_length(table["TEXT"]).to_numpy())
-    found.similarity = _hundredths(table["similarity"].to_numpy())
-    for name, column in words.items():
-        setattr(found, name, _words(table[column]))
-    if split in _IMPLIED:
-        found.language = Counter({_IMPLIED[split]: table.num_rows})
-    for head in heads:
-        scores = table[head].to_numpy()
-        scores = scores[np.isfinite(scores)]
-        found.heads[head] = _hundredths(scores)
-        for limit in SHARES:
-            found.above[head, limit] = int((scores > np.float32(limit)).sum())
-    return found
-
-
-def _counted(values: npt.NDArray[Any]) -> Counter[int]:
-    dense = values[(values >= 0) & (values < _DENSE)]
-    counts = np.bincount(dense)
-    there = np.flatnonzero(counts)
-    found = Counter(dict(zip(there.tolist(), counts[there].tolist(), strict=True)))
-    if len(dense) < len(values):
-        found.update(values[(values < 0) | (values >= _DENSE)].tolist())
-    return found
-
-
-def _hundredths(scores: npt.NDArray[Any]) -> Counter[int]:
-    """By hundredths, rounded down."""
-    lowest = int(_FARTHEST * 100)
+def _hundredths(scores: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """By hundredths, rounded down, plus _SHIFT; 0 where the score is not finite."""
     wide = np.clip(scores.astype(np.float64), -_FARTHEST, _FARTHEST)
-    counts = _counted(np.floor(wide * 100).astype(np.int64) + lowest)
-    return Counter({value - lowest: n for value, n in counts.items()})
-
-
-def _words(column: pa.ChunkedArray) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for chunk in column.chunks:
-        indices = chunk.indices.drop_null().to_numpy(zero_copy_only=False)
-        counts = np.bincount(indices, minlength=len(chunk.dictionary)).tolist()
-        for word, n in zip(chunk.dictionary.to_pylist(), counts, strict=True):
-            if n:
-                found[word] += n
-    return found
+    wide *= 100
+    np.floor(wide, out=wide)
+    wide += _SHIFT
+    if not (finite := np.isfinite(scores)).all():
+        wide[~finite] = 0
+    return wide.astype(np.int32)

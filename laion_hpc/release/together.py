@@ -11,7 +11,7 @@ from laion_hpc import ledger
 from laion_hpc.config import Config, digest
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.ledger import File, Ledger
-from laion_hpc.release.gather import describe
+from laion_hpc.release.gather import BLOCKS, describe
 from laion_hpc.release.subsets import FOLDER
 
 
@@ -22,23 +22,24 @@ def together(
 
     `releases` are the `release` folders of crawls (results/CRAWL/release). A part is called
     CRAWL-part-0007-000.parquet here. The links are hard where the file system has them, and
-    relative symbolic ones elsewhere. Statistics are counted over all rows, not added up.
+    relative symbolic ones elsewhere. Statistics are over all rows, from the counts of all blocks.
     InputError if a release is missing, changed, or of another config.
     """
     names = [path.resolve().parent.name for path in releases]
     if len(set(names)) < len(names):
         raise UsageError("releases of the same crawl: give each once")
-    books, files = [], []
+    books, files, counted = [], [], []
     for crawl, release in zip(names, releases, strict=True):
         path = release / ledger.MANIFEST
         books.append(ledger.read(path))
         if books[-1].config != digest(config, "release"):
             raise InputError(f"{path}: made with another config; run `release gather` again")
         files += [_linked(crawl, release, entry, output) for entry in _parts(books[-1])]
+        counted += [release / one.name for one in books[-1].files if _is_counted(one)]
     files.sort(key=lambda entry: entry.name)
     _remove_others(output, {entry.name for entry in files})
     output.mkdir(parents=True, exist_ok=True)
-    written = describe(output, config, files, threads=threads, memory=memory)
+    written = describe(output, config, files, counted, threads=threads, memory=memory)
     book = ledger.total(
         books,
         source=ledger.fingerprint(*(book.source for book in books)),
@@ -54,8 +55,13 @@ def _parts(book: Ledger) -> list[File]:
         entry
         for entry in book.files
         if entry.name.endswith(".parquet")
+        and not _is_counted(entry)
         and (entry.name.count("/") == 1 or entry.name.startswith(f"{FOLDER}/"))
     ]
+
+
+def _is_counted(entry: File) -> bool:
+    return entry.name.startswith(f"{BLOCKS}/")
 
 
 def _linked(crawl: str, release: Path, entry: File, output: Path) -> File:

@@ -1,6 +1,7 @@
-"""Plots as HTML with inline SVG: words keep their size on every screen, only the shapes stretch.
+"""Charts: what is drawn, how long and how high, and as HTML with words that keep their size.
 
-Colours come from the page's style sheet by class (`tone`), so that they suit light and dark.
+`drawing` draws the same charts as SVG files. In the page colours come from the style sheet by
+class (`tone`), so that they suit light and dark.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from html import escape
 
 LOG_FROM = 200
 """Bars whose largest is so many times the smallest are drawn on a log scale, and say so."""
-_FOOT = 0.3
-"""Decades below one on a log scale."""
 LOG_BINS_FROM = 50
 """The same of the bins of a histogram that may be drawn so: thin tails are what people look for."""
+LOG_LENGTHS = "Lengths on a log scale."
+LOG_HEIGHTS = "Heights on a log scale."
+_FOOT = 0.3
+"""Decades below one on a log scale."""
+_LEFT = ' class="left"'
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,16 @@ class Bar:
     """One bar: what it counts, how many, and a remark such as its share."""
 
     label: str
-    count: int
+    count: float
     note: str = ""
     tone: str = "c1"
+    shown: str = ""
+    """Instead of the count."""
+
+    @property
+    def value(self) -> str:
+        """The count as it is shown."""
+        return self.shown or f"{self.count:,}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,11 @@ class Bin:
     tone: str = "c1"
     name: str = ""
 
+    @property
+    def title(self) -> str:
+        """What it holds, in words."""
+        return f"{self.name or f'{self.low:g} – {self.high:g}'}: {self.count:,}"
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -47,104 +63,172 @@ class Mark:
     label: str
 
 
-def bars(rows: Sequence[Bar], *, log: bool | None = None) -> str:
+@dataclass(frozen=True)
+class Bars:
     """A list of horizontal bars, as it comes; `log` None: where the counts ask for it."""
-    if not rows:
-        return ""
-    most = max(row.count for row in rows) or 1
-    least = min((row.count for row in rows if row.count), default=1)
-    if log is None:
-        log = most >= LOG_FROM * least
-    items = []
-    for row in rows:
-        share = math.log10(row.count + 1) / math.log10(most + 1) if log else row.count / most
-        note = f" <small>{escape(row.note)}</small>" if row.note else ""
-        items.append(
-            f'<li><span class="name" title="{escape(row.label)}">{escape(row.label)}</span>'
-            f'<span class="track"><i class="{row.tone}" style="width:{share:.2%}"></i></span>'
-            f'<span class="value">{row.count:,}{note}</span></li>'
-        )
-    remark = '<p class="remark">Lengths on a log scale.</p>' if log else ""
-    return f'<ol class="bars">{"".join(items)}</ol>{remark}'
+
+    rows: Sequence[Bar]
+    log: bool | None = None
+
+    @property
+    def is_log(self) -> bool:
+        """Whether lengths are on a log scale."""
+        if self.log is not None:
+            return self.log
+        counts = [row.count for row in self.rows if row.count]
+        return bool(counts) and max(counts) >= LOG_FROM * min(counts)
+
+    def lengths(self) -> list[float]:
+        """The length of each bar, 0 … 1."""
+        most = max((row.count for row in self.rows), default=0) or 1
+        if self.is_log:
+            return [math.log10(row.count + 1) / math.log10(most + 1) for row in self.rows]
+        return [row.count / most for row in self.rows]
+
+    def html(self) -> str:
+        """A list; nothing if it has no rows."""
+        if not self.rows:
+            return ""
+        items = []
+        for row, length in zip(self.rows, self.lengths(), strict=True):
+            note = f" <small>{escape(row.note)}</small>" if row.note else ""
+            items.append(
+                f'<li><span class="name" title="{escape(row.label)}">{escape(row.label)}</span>'
+                f'<span class="track"><i class="{row.tone}" style="width:{length:.2%}"></i></span>'
+                f'<span class="value">{escape(row.value)}{note}</span></li>'
+            )
+        remark = f'<p class="remark">{LOG_LENGTHS}</p>' if self.is_log else ""
+        return f'<ol class="bars">{"".join(items)}</ol>{remark}'
 
 
-def stack(rows: Sequence[Bar]) -> str:
+@dataclass(frozen=True)
+class Stack:
     """One bar cut in proportion, with its legend."""
-    total = sum(row.count for row in rows) or 1
-    parts = "".join(
-        f'<i class="{row.tone}" style="width:{row.count / total:.3%}" '
-        f'title="{escape(row.label)}: {row.count:,}"></i>'
-        for row in rows
-    )
-    legend = "".join(
-        f'<li><b class="{row.tone}"></b>{escape(row.label)} '
-        f"<small>{row.count:,} · {row.count / total:.1%}</small></li>"
-        for row in rows
-    )
-    return f'<div class="stack">{parts}</div><ul class="legend">{legend}</ul>'
+
+    rows: Sequence[Bar]
+
+    def shares(self) -> list[float]:
+        """The share of each part, 0 … 1."""
+        total = sum(row.count for row in self.rows) or 1
+        return [row.count / total for row in self.rows]
+
+    def html(self) -> str:
+        """The bar and below it the legend."""
+        shares = list(zip(self.rows, self.shares(), strict=True))
+        parts = "".join(
+            f'<i class="{row.tone}" style="width:{share:.3%}" '
+            f'title="{escape(row.label)}: {row.count:,}"></i>'
+            for row, share in shares
+        )
+        legend = "".join(
+            f'<li><b class="{row.tone}"></b>{escape(row.label)} '
+            f"<small>{row.count:,} · {share:.1%}</small></li>"
+            for row, share in shares
+        )
+        return f'<div class="stack">{parts}</div><ul class="legend">{legend}</ul>'
 
 
-def histogram(
-    bins: Sequence[Bin],
-    *,
-    ticks: Sequence[tuple[float, str]],
-    name: str,
-    marks: Sequence[Mark] = (),
-    x_range: tuple[float, float] | None = None,
-    log: bool = False,
-) -> str:
+@dataclass(frozen=True)
+class Histogram:
     """Vertical bars over an axis; `name` is read out where the plot cannot be seen.
 
     With `log` heights are on a log scale where one bin is `LOG_BINS_FROM` times another.
     """
-    if not bins:
-        return ""
-    low, high = x_range or (bins[0].low, bins[-1].high)
-    width = high - low
-    counts = [one.count for one in bins if one.count]
-    log = log and bool(counts) and max(counts) >= LOG_BINS_FROM * min(counts)
-    decades = max(1, math.ceil(math.log10(max(counts)))) if log else 0
-    top = 10.0**decades if log else nice_ceiling(max(one.count for one in bins))
-    middle = round(10 ** (0.5 * (decades + _FOOT) - _FOOT)) if log else top / 2
-    shapes = []
-    for one in bins:
-        x, w = 100 * (one.low - low) / width, 100 * (one.high - one.low) / width
-        h = 100 * _height(one.count, decades) if log else 100 * one.count / top
-        title = one.name or f"{one.low:g} – {one.high:g}"
-        shapes.append(
-            f'<rect class="{one.tone}" x="{x:.3f}" y="{100 - h:.3f}" width="{w * 0.92:.3f}" '
-            f'height="{h:.3f}"><title>{escape(title)}: {one.count:,}</title></rect>'
+
+    bins: Sequence[Bin]
+    ticks: Sequence[tuple[float, str]]
+    name: str
+    marks: Sequence[Mark] = ()
+    x_range: tuple[float, float] | None = None
+    log: bool = False
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest value of the x axis."""
+        return self.x_range or (self.bins[0].low, self.bins[-1].high)
+
+    @property
+    def decades(self) -> int:
+        """Powers of ten that the y axis spans on a log scale; 0: it is linear."""
+        counts = [one.count for one in self.bins if one.count]
+        if not self.log or not counts or max(counts) < LOG_BINS_FROM * min(counts):
+            return 0
+        return max(1, math.ceil(math.log10(max(counts))))
+
+    @property
+    def top(self) -> float:
+        """The count at the top of the y axis."""
+        decades = self.decades
+        return 10.0**decades if decades else nice_ceiling(max(one.count for one in self.bins))
+
+    def counts_shown(self) -> list[tuple[float, float]]:
+        """Heights and counts of the lines across: the top and its half, or powers of ten."""
+        decades = self.decades
+        if not decades:
+            return [(1.0, self.top), (0.5, self.top / 2)]
+        step = -(-decades // 4)
+        return [
+            (_log_height(10.0**power, decades), 10.0**power) for power in range(decades, -1, -step)
+        ]
+
+    def heights(self) -> list[float]:
+        """The height of each bin, 0 … 1; on a log scale one is still seen, none is not."""
+        decades, top = self.decades, self.top
+        if not decades:
+            return [one.count / top for one in self.bins]
+        return [_log_height(one.count, decades) if one.count else 0.0 for one in self.bins]
+
+    def place(self, at: float) -> float:
+        """Where a value is on the x axis, 0 … 1; outside of it if it is not on it."""
+        low, high = self.limits
+        return (at - low) / (high - low)
+
+    def ticks_shown(self) -> list[tuple[float, str]]:
+        """Place and text of the ticks that are on the axis."""
+        placed = [(self.place(at), text) for at, text in self.ticks]
+        return [(x, text) for x, text in placed if 0 <= x <= 1]
+
+    def marks_shown(self) -> list[tuple[float, str]]:
+        """Place and label of the marks that are on the axis."""
+        placed = [(self.place(mark.at), mark.label) for mark in self.marks]
+        return [(x, label) for x, label in placed if 0 <= x <= 1]
+
+    def html(self) -> str:
+        """An inline SVG of the shapes between words; nothing if there are no bins."""
+        if not self.bins:
+            return ""
+        shapes = []
+        for one, height in zip(self.bins, self.heights(), strict=True):
+            x, right = 100 * self.place(one.low), 100 * self.place(one.high)
+            shapes.append(
+                f'<rect class="{one.tone}" x="{x:.3f}" y="{100 - 100 * height:.3f}" '
+                f'width="{(right - x) * 0.92:.3f}" height="{100 * height:.3f}">'
+                f"<title>{escape(one.title)}</title></rect>"
+            )
+        # The label of a mark stands on the side where there is room.
+        lines = "".join(
+            f'<span class="mark" style="left:{x:.2%}">'
+            f"<em{_LEFT if x > 0.5 else ''}>{escape(label)}</em></span>"
+            for x, label in self.marks_shown()
         )
-    lines = "".join(
-        f'<span class="mark" style="left:{100 * (mark.at - low) / width:.2f}%">'
-        f"<em{_side(mark.at, low, high)}>{escape(mark.label)}</em></span>"
-        for mark in marks
-        if low <= mark.at <= high
-    )
-    labels = "".join(
-        f'<span style="left:{100 * (at - low) / width:.2f}%">{escape(text)}</span>'
-        for at, text in ticks
-        if low <= at <= high
-    )
-    return (
-        f'<div class="plot" role="img" aria-label="{escape(name)}">'
-        f'<div class="y"><span style="top:0">{short(top)}</span>'
-        f'<span style="top:50%">{short(middle)}</span></div>'
-        f'<div class="area"><svg viewBox="0 0 100 100" preserveAspectRatio="none" '
-        f'aria-hidden="true">{"".join(shapes)}</svg>{lines}</div>'
-        f'<div class="x">{labels}</div></div>'
-        + ('<p class="remark">Heights on a log scale.</p>' if log else "")
-    )
+        counts = self.counts_shown()
+        numbers = "".join(f'<span style="top:{1 - y:.2%}">{short(n)}</span>' for y, n in counts)
+        across = "".join(f'<b style="top:{1 - y:.2%}"></b>' for y, _ in counts)
+        labels = "".join(
+            f'<span style="left:{x:.2%}">{escape(text)}</span>' for x, text in self.ticks_shown()
+        )
+        return (
+            f'<div class="plot" role="img" aria-label="{escape(self.name)}">'
+            f'<div class="y">{numbers}</div><div class="area">{across}'
+            '<svg viewBox="0 0 100 100" preserveAspectRatio="none" '
+            f'aria-hidden="true">{"".join(shapes)}</svg>{lines}</div>'
+            f'<div class="x">{labels}</div></div>'
+            + (f'<p class="remark">{LOG_HEIGHTS}</p>' if self.decades else "")
+        )
 
 
-def _height(count: float, decades: int) -> float:
-    """Share of the plot's height on a log scale: one is still seen, none is not."""
-    return (math.log10(count) + _FOOT) / (decades + _FOOT) if count else 0.0
-
-
-def _side(at: float, low: float, high: float) -> str:
-    """The label of a mark stands on the side where there is room."""
-    return ' class="left"' if (at - low) / (high - low) > 0.5 else ""
+def _log_height(count: float, decades: int) -> float:
+    return (math.log10(count) + _FOOT) / (decades + _FOOT)
 
 
 def nice_ceiling(value: float) -> float:

@@ -1,16 +1,16 @@
-"""The sections with plots; each returns its HTML, or nothing where its data is not there yet."""
+"""The figures of the report, each from the run's data; None where its data is not there yet."""
 
 from __future__ import annotations
 
 from collections import Counter
-from html import escape
 from itertools import pairwise
 from typing import Any
 
-from laion_hpc.report.charts import Bar, Bin, Mark, bars, histogram, short, stack
+from laion_hpc.report.charts import Bar, Bars, Bin, Histogram, Mark, Stack, short
 from laion_hpc.report.data import Run
 from laion_hpc.report.funnel import percent
 from laion_hpc.report.language_names import language_name
+from laion_hpc.report.panels import Figure, Panel
 from laion_hpc.schemas import LANGUAGE_CLASSES
 
 CLASS_NAMES = {"en": "English", "multi": "other languages", "nolang": "no language"}
@@ -42,20 +42,6 @@ FAILURE_TONES = {
 }
 
 
-def figure(title: str, body: str, caption: str = "") -> str:
-    """A plot with its heading and caption; nothing if there is no plot."""
-    if not body:
-        return ""
-    below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f"<figure><h3>{title}</h3>{body}{below}</figure>"
-
-
-def side_by_side(*figures: str, kind: str = "") -> str:
-    """Figures beside each other where there is room; nothing if there are none."""
-    body = "".join(figures)
-    return f'<div class="figures {kind}">{body}</div>' if body else ""
-
-
 def failure_group(reason: str) -> str:
     """The group that a reason of `download` belongs to."""
     for group, reasons in FAILURES.items():
@@ -64,11 +50,11 @@ def failure_group(reason: str) -> str:
     return "HTTP error"
 
 
-def download(run: Run) -> str:
+def download(run: Run) -> Figure | None:
     """Outcome by group and by reason, and the formats of what arrived."""
     totals = run.stage("download")
     if totals is None:
-        return ""
+        return None
     groups = Counter({"downloaded": totals.kept})
     for reason, count in totals.dropped.items():
         groups[failure_group(reason)] += count
@@ -85,13 +71,14 @@ def download(run: Run) -> str:
     ]
     kinds = run.content_types.most_common(10)
     formats = [Bar(kind, n, percent(n, run.content_types.total())) for kind, n in kinds]
-    return stack([bar for bar in shares if bar.count]) + side_by_side(
-        figure("Outcome", bars(outcomes)),
-        figure("Format", bars(formats), "What the servers called the images that were downloaded."),
+    called = "What the servers called the images that were downloaded."
+    return Figure(
+        [Panel("Outcome", Bars(outcomes)), Panel("Format", Bars(formats), called)],
+        top=Stack([bar for bar in shares if bar.count]),
     )
 
 
-def similarity(run: Run) -> str:
+def similarity(run: Run) -> Figure | None:
     """Cosine of all downloaded pairs, a panel per class, with the threshold."""
     panels = []
     for name in LANGUAGE_CLASSES:
@@ -115,25 +102,27 @@ def similarity(run: Run) -> str:
         ]
         kept = sum(one.count for one in bins if one.tone != "gone") / counter.total()
         panels.append(
-            figure(
-                f"{CLASS_NAMES[name].capitalize()} <small>{counter.total():,} pairs</small>",
-                histogram(
+            Panel(
+                CLASS_NAMES[name].capitalize(),
+                Histogram(
                     bins,
                     ticks=_decimal_ticks(low / 100, high / 100),
                     marks=[Mark(limit, f"kept from {limit:g}: {kept:.0%}")],
                     name=f"Histogram of the cosine of image and text, {CLASS_NAMES[name]}",
                 ),
+                note=f"{counter.total():,} pairs",
             )
         )
     if not panels:
-        return ""
+        return None
     read, there = run.similarity_files
     partly = f" (from {read:,} of {there:,} shards, evenly over the run)" if read < there else ""
-    return (
-        "<p>Cosine of image and text for every pair that was downloaded"
-        f"{partly}. English is judged by one CLIP model, all else by a multilingual one, so each "
-        "class has a threshold of its own.</p>" + side_by_side(*panels, kind="three")
+    lead = (
+        f"Cosine of image and text for every pair that was downloaded{partly}. English is judged "
+        "by one CLIP model, all else by a multilingual one, so each class has a threshold of its "
+        "own. Grey pairs were dropped."
     )
+    return Figure(panels, lead, columns=3)
 
 
 def _decimal_ticks(low: float, high: float) -> list[tuple[float, str]]:
@@ -143,10 +132,10 @@ def _decimal_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(at, text) for at, text in ticks if low - 1e-9 <= at <= high + 1e-9]
 
 
-def languages(run: Run) -> str:
+def languages(run: Run) -> Figure | None:
     """Share of the three classes, and the most frequent languages."""
     if not run.statistics:
-        return ""
+        return None
     datasets = run.statistics["datasets"]
     classes = [
         Bar(CLASS_NAMES[name], datasets[f"laion-{name}"]["count"], tone=CLASS_TONES[name])
@@ -163,45 +152,48 @@ def languages(run: Run) -> str:
         for one in ranked
     ]
     if not named:
-        return ""
+        return None
     half = 15 if len(named) > 15 else len(named)
     more = f"{len(named) - 30} more languages have fewer." if len(named) > 30 else ""
-    return stack(classes) + side_by_side(
-        figure(
-            "Most frequent", bars(named[:half]), "Released samples by the language of the text."
-        ),
-        figure("The next ones", bars(named[half:30]), more) if named[half:] else "",
-    )
+    caption = "Released samples by the language of the text."
+    panels = [Panel("Most frequent", Bars(named[:half]), caption)]
+    if named[half:]:
+        panels.append(Panel("The next ones", Bars(named[half:30]), more))
+    return Figure(panels, top=Stack(classes))
 
 
-def sizes(run: Run) -> str:
+def sizes(run: Run) -> Figure | None:
     """Shorter side of the images, length of the texts, with their quantiles."""
     if not run.statistics or not run.statistics["datasets"]["all"]["count"]:
-        return ""
+        return None
     whole = run.statistics["datasets"]["all"]
     shares = ", ".join(
         f"≥ {side}: {one['share']:.1%}" for side, one in whole["both_sides_at_least"].items()
     )
     widths, heights = whole["quantiles"]["width"], whole["quantiles"]["height"]
     lengths = whole["quantiles"]["text_length"]
-    return side_by_side(
-        figure(
-            "Shorter side in pixels",
-            _edges(whole["histograms"]["short_side"], "shorter side", (64, 256, 512, 1024, 2048)),
-            f"Both sides {shares}. Median {widths['0.50']:,} × {heights['0.50']:,}. "
-            "Bins grow to the right.",
-        ),
-        figure(
-            "Text length in characters",
-            _edges(whole["histograms"]["text_length"], "text length", (10, 30, 60, 100, 300)),
-            f"Average {whole['average_text_length']:.0f}, median {lengths['0.50']:,}, "
-            f"nine in ten between {lengths['0.05']:,} and {lengths['0.95']:,}. "
-            "Bins grow to the right.",
-        ),
+    return Figure(
+        [
+            Panel(
+                "Shorter side in pixels",
+                _edges(
+                    whole["histograms"]["short_side"], "shorter side", (64, 256, 512, 1024, 2048)
+                ),
+                f"Both sides {shares}. Median {widths['0.50']:,} × {heights['0.50']:,}. "
+                "Bins grow to the right.",
+            ),
+            Panel(
+                "Text length in characters",
+                _edges(whole["histograms"]["text_length"], "text length", (10, 30, 60, 100, 300)),
+                f"Average {whole['average_text_length']:.0f}, median {lengths['0.50']:,}, "
+                f"nine in ten between {lengths['0.05']:,} and {lengths['0.95']:,}. "
+                "Bins grow to the right.",
+            ),
+        ]
     )
 
 
-def _edges(data: dict[str, Any], name: str, labelled: tuple[int, ...]) -> str:
+def _edges(data: dict[str, Any], name: str, labelled: tuple[int, ...]) -> Histogram:
     """A histogram over growing bins, drawn equally wide, each tick at its edge."""
     edges, counts = data["edges"], data["counts"]
     names = [f"below {edges[0]}"]
@@ -214,13 +206,13 @@ def _edges(data: dict[str, Any], name: str, labelled: tuple[int, ...]) -> str:
         for position in range(first, last + 1)
     ]
     ticks = [(i + 1, f"{edge:,}") for i, edge in enumerate(edges) if edge in labelled]
-    return histogram(bins, ticks=ticks, name=f"Histogram of the {name}")
+    return Histogram(bins, ticks=ticks, name=f"Histogram of the {name}")
 
 
-def scores(run: Run) -> str:
+def scores(run: Run) -> Figure | None:
     """A histogram per head, and the zero-shot classes."""
     if not run.statistics:
-        return ""
+        return None
     whole = run.statistics["datasets"]["all"]
     panels = []
     for head, data in whole["heads"].items():
@@ -239,9 +231,9 @@ def scores(run: Run) -> str:
         if limit is not None and probability:
             marks = [Mark(float(limit), f"> {limit}: {data['above'][limit]['share']:.1%}")]
         panels.append(
-            figure(
-                f"<code>{escape(head)}</code>",
-                histogram(
+            Panel(
+                head,
+                Histogram(
                     bins,
                     ticks=_decimal_ticks(low, high),
                     marks=marks,
@@ -249,49 +241,58 @@ def scores(run: Run) -> str:
                     x_range=(low, max(high, bins[-1].high)),
                     log=True,
                 ),
+                code=True,
             )
         )
     classes = [Bar(one["class"], one["count"], f"{one['share']:.1%}") for one in whole["nsfw"]]
-    panels.append(figure("Zero-shot class", bars(classes)))
-    return side_by_side(*panels, kind="three")
+    if classes:
+        panels.append(Panel("Zero-shot class", Bars(classes)))
+    return Figure(panels, columns=3) if panels else None
 
 
-def hosts(run: Run) -> str:
+def hosts(run: Run) -> Figure | None:
     """The most frequent hosts, and how evenly shards mix them."""
-    top, spread = "", ""
+    panels = []
     if run.statistics and run.statistics["datasets"]["all"]["hosts"]:
         whole = run.statistics["datasets"]["all"]
         rows = [
             Bar(one["host"], one["count"], f"{one['share']:.1%}") for one in whole["hosts"][:20]
         ]
-        top = figure(
-            "Most frequent",
-            bars(rows, log=False),
-            f"Released samples by host; {whole['distinct_hosts']:,} hosts in all.",
+        panels.append(
+            Panel(
+                "Most frequent",
+                Bars(rows, log=False),
+                f"Released samples by host; {whole['distinct_hosts']:,} hosts in all.",
+            )
         )
     if run.balance is not None:
         shares = run.balance.largest_shares
-        bins = [Bin(i, i + 1, round(100 * share, 2)) for i, share in enumerate(shares)]
         distinct = sorted(run.balance.distinct)
-        spread = figure(
-            "Largest host of each shard <small>% of its links</small>",
-            histogram(
-                [Bin(b.low, b.high, b.count, "c1", f"shard {i}") for i, b in enumerate(bins)],
-                ticks=[(0.5, "1"), (len(bins) - 0.5, str(len(bins)))] if len(bins) > 1 else [],
-                name="Share of the most frequent host in each shard",
-            ),
-            f"Share of the most frequent host in each of {len(bins):,} of "
-            f"{run.balance.shards:,} shards; over all of these it is "
-            f"{run.balance.overall_share:.1%}. A shard has between {short(distinct[0])} and "
-            f"{short(distinct[-1])} hosts. Even bars mean that no shard falls on one server.",
+        panels.append(
+            Panel(
+                "Largest host of each shard",
+                Histogram(
+                    [
+                        Bin(i, i + 1, round(100 * share, 2), name=f"shard {i}")
+                        for i, share in enumerate(shares)
+                    ],
+                    ticks=[(0.5, "1"), (len(shares) - 0.5, str(len(shares)))] if shares[1:] else [],
+                    name="Share of the most frequent host in each shard",
+                ),
+                f"Share of the most frequent host in each of {len(shares):,} of "
+                f"{run.balance.shards:,} shards; over all of these it is "
+                f"{run.balance.overall_share:.1%}. A shard has between {short(distinct[0])} and "
+                f"{short(distinct[-1])} hosts. Even bars mean that no shard falls on one server.",
+                note="% of its links",
+            )
         )
-    return side_by_side(top, spread)
+    return Figure(panels) if panels else None
 
 
-def licenses(run: Run) -> str:
+def licenses(run: Run) -> Figure | None:
     """Creative Commons links found on the pages."""
     if not run.statistics or not run.statistics["datasets"]["all"]["licenses"]:
-        return ""
+        return None
     rows = [
         Bar(
             "none found" if one["license"] == "?" else short_license(one["license"]),
@@ -300,14 +301,11 @@ def licenses(run: Run) -> str:
         )
         for one in run.statistics["datasets"]["all"]["licenses"][:15]
     ]
-    return side_by_side(
-        figure(
-            "",
-            bars(rows),
-            "Creative Commons licences that the pages link to. The link is on the same page as "
-            "the image; whether it covers the image nobody has checked.",
-        )
+    caption = (
+        "Creative Commons licences that the pages link to. The link is on the same page as the "
+        "image; whether it covers the image nobody has checked."
     )
+    return Figure([Panel("", Bars(rows), caption)])
 
 
 def short_license(link: str) -> str:

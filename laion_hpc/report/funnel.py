@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 
 from laion_hpc.report.data import Run, StageTotals
+from laion_hpc.report.panels import Figure, Panel
 
 
-def section(run: Run) -> str:
+@dataclass(frozen=True)
+class Reason:
+    """Why a stage dropped inputs: how many, their share of its inputs, their part of the most."""
+
+    name: str
+    count: str
+    share: str
+    part: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage as it is drawn; `kept` and `dropped` are shares of what came into the first one."""
+
+    name: str
+    numbers: str
+    share: str
+    """What part it kept; empty if all."""
+    kept: float
+    dropped: float
+    tone: str
+    reasons: Sequence[Reason]
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """A chart: every stage with its bar and all reasons."""
+
+    stages: Sequence[StageTotals]
+
+    def steps(self) -> list[Step]:
+        """What is drawn of each stage."""
+        first = self.stages[0].inputs or 1
+        return [_step(totals, first) for totals in together(self.stages)]
+
+    def html(self) -> str:
+        """A list of stages."""
+        return f'<ol class="funnel">{"".join(map(_item, self.steps()))}</ol>'
+
+
+def figure(run: Run) -> Figure | None:
     """Every stage with its bar (as long as its inputs are of all links) and all reasons."""
     if not run.stages:
-        return ""
-    first = run.stages[0].inputs or 1
-    items = "".join(_stage(totals, first) for totals in together(run.stages))
-    return (
-        "<p>Each bar is what came into a stage, as a share of all links: coloured what it kept, "
+        return None
+    lead = (
+        "Each bar is what came into a stage, as a share of all links: coloured what it kept, "
         "grey what it dropped, and below it every reason with its share of the stage's inputs."
-        f'</p><ol class="funnel">{items}</ol>'
     )
+    return Figure([Panel("", Funnel(run.stages))], lead, columns=1)
 
 
 def together(stages: Sequence[StageTotals]) -> list[StageTotals]:
@@ -40,34 +79,39 @@ def together(stages: Sequence[StageTotals]) -> list[StageTotals]:
     return lines
 
 
-def _stage(totals: StageTotals, first: int) -> str:
-    kept, dropped = totals.kept, totals.dropped.total()
-    share = f" <small>{kept / totals.inputs:.1%} kept</small>" if dropped else ""
-    return (
-        f'<li><div class="head"><b>{totals.stage}</b><span>{totals.inputs:,} {totals.unit} → '
-        f"{kept:,}{share}</span></div>"
-        f'<div class="flow"><i class="{"c3" if totals.stage == "release" else "c1"}" '
-        f'style="width:{kept / first:.3%}" title="kept: {kept:,}"></i>'
-        + (
-            f'<i class="gone" style="width:{dropped / first:.3%}" title="dropped: {dropped:,}"></i>'
-            if dropped
-            else ""
-        )
-        + f"</div>{_reasons(totals)}</li>"
-    )
-
-
-def _reasons(totals: StageTotals) -> str:
+def _step(totals: StageTotals, first: int) -> Step:
+    dropped = totals.dropped.total()
     ranked = sorted(totals.dropped.items(), key=lambda item: (-item[1], item[0]))
-    most = ranked[0][1] if ranked else 1
-    items = "".join(
-        f"<li><code>{escape(reason)}</code><span>{count:,} "
-        f"<small>{percent(count, totals.inputs)}</small></span>"
-        f'<span class="tiny"><i class="gone" style="width:{count / most:.2%}"></i></span></li>'
-        for reason, count in ranked
-        if count
+    return Step(
+        name=totals.stage,
+        numbers=f"{totals.inputs:,} {totals.unit} → {totals.kept:,}",
+        share=f"{totals.kept / totals.inputs:.1%} kept" if dropped else "",
+        kept=totals.kept / first,
+        dropped=dropped / first,
+        tone="c3" if totals.stage == "release" else "c1",
+        reasons=[
+            Reason(name, f"{count:,}", percent(count, totals.inputs), count / ranked[0][1])
+            for name, count in ranked
+            if count
+        ],
     )
-    return f'<ul class="why">{items}</ul>' if items else ""
+
+
+def _item(step: Step) -> str:
+    share = f" <small>{step.share}</small>" if step.share else ""
+    kept = f'<i class="{step.tone}" style="width:{step.kept:.3%}" title="kept"></i>'
+    gone = f'<i class="gone" style="width:{step.dropped:.3%}" title="dropped"></i>'
+    reasons = "".join(
+        f"<li><code>{escape(one.name)}</code><span>{one.count} <small>{one.share}</small></span>"
+        f'<span class="tiny"><i class="gone" style="width:{one.part:.2%}"></i></span></li>'
+        for one in step.reasons
+    )
+    return (
+        f'<li><div class="head"><b>{step.name}</b><span>{step.numbers}{share}</span></div>'
+        f'<div class="flow">{kept}{gone if step.dropped else ""}</div>'
+        + (f'<ul class="why">{reasons}</ul>' if reasons else "")
+        + "</li>"
+    )
 
 
 def percent(part: int, whole: int) -> str:

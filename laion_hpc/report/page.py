@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
@@ -10,35 +12,58 @@ from laion_hpc.config import READS, digest
 from laion_hpc.report import figures, funnel, tables
 from laion_hpc.report.charts import short
 from laion_hpc.report.data import Run
+from laion_hpc.report.panels import Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: a figure, which is a file of its own too, and HTML below it."""
+
+    anchor: str
+    title: str
+    figure: Callable[[Run], Figure | None] | None = None
+    html: Callable[[Run], str] | None = None
+
 
 SECTIONS = (
-    ("funnel", "From links to samples", funnel.section),
-    ("download", "Downloads", figures.download),
-    ("similarity", "Similarity of image and text", figures.similarity),
-    ("languages", "Languages", figures.languages),
-    ("sizes", "Image sizes and text lengths", tables.sizes),
-    ("scores", "Scores", figures.scores),
-    ("hosts", "Hosts", figures.hosts),
-    ("licenses", "Licences", figures.licenses),
-    ("subsets", "Splits and subsets", tables.subsets),
-    ("index", "Search index", tables.index),
-    ("throughput", "Throughput", tables.throughput),
-    ("samples", "Samples", tables.samples),
+    Section("funnel", "From links to samples", funnel.figure),
+    Section("download", "Downloads", figures.download),
+    Section("similarity", "Similarity of image and text", figures.similarity),
+    Section("languages", "Languages", figures.languages),
+    Section("sizes", "Image sizes and text lengths", figures.sizes, tables.quantiles),
+    Section("scores", "Scores", figures.scores),
+    Section("hosts", "Hosts", figures.hosts),
+    Section("licenses", "Licences", figures.licenses),
+    Section("subsets", "Splits and subsets", tables.parts, tables.subsets),
+    Section("index", "Search index", html=tables.index),
+    Section("throughput", "Throughput", tables.cost, tables.throughput),
+    Section("samples", "Samples", html=tables.samples),
 )
+FIGURES = {section.anchor: section.title for section in SECTIONS if section.figure}
+"""Name and title of every figure that is a file, too."""
 
 
-def page(run: Run) -> str:
-    """The whole document. Sections without data are left out, and named at the end."""
-    made = [(anchor, title, write(run)) for anchor, title, write in SECTIONS]
+def figures_of(run: Run) -> dict[str, Figure | None]:
+    """The figures of a run by name; None where there is no data for one."""
+    return {one.anchor: one.figure(run) for one in SECTIONS if one.figure}
+
+
+def page(run: Run, made: Mapping[str, Figure | None] | None = None) -> str:
+    """The whole document. Sections without data are left out, and named at the end.
+
+    `made`: the figures, where they have been made already.
+    """
+    drawn = figures_of(run) if made is None else made
+    bodies = {one: _body(one, run, drawn.get(one.anchor)) for one in SECTIONS}
     style = files("laion_hpc.report").joinpath("style.css").read_text(encoding="utf-8")
     title = escape(run.config.release.title)
-    nav = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, body in made if body)
+    shown = {one: body for one, body in bodies.items() if body}
+    nav = "".join(f'<a href="#{one.anchor}">{one.title}</a>' for one in shown)
     body = "".join(
-        f'<section id="{anchor}"><h2>{name}</h2>{html}</section>'
-        for anchor, name, html in made
-        if html
+        f'<section id="{one.anchor}"><h2>{one.title}</h2>{html}</section>'
+        for one, html in shown.items()
     )
-    missing = [name for _, name, html in made if not html]
+    missing = [one.title for one in SECTIONS if one not in shown]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -48,6 +73,10 @@ def page(run: Run) -> str:
         f"{__version__}.</p>{_tiles(run)}<nav>{nav}</nav></header>\n{body}"
         f"{_footer(run, missing)}</main></body></html>\n"
     )
+
+
+def _body(section: Section, run: Run, figure: Figure | None) -> str:
+    return (figure.html() if figure else "") + (section.html(run) if section.html else "")
 
 
 def _tiles(run: Run) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from laion_hpc.report import figures
+from laion_hpc.report import recall
+from laion_hpc.report.charts import Bar, Bars
 from laion_hpc.report.data import Run
+from laion_hpc.report.funnel import percent
 from laion_hpc.report.language_names import language_name
+from laion_hpc.report.panels import Figure, Panel, figure
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -23,11 +26,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def sizes(run: Run) -> str:
-    """The histograms of sizes and lengths, and their quantiles."""
-    plots = figures.sizes(run)
-    if not plots or not run.statistics:
-        return plots
+def quantiles(run: Run) -> str:
+    """Quantiles of sizes and lengths."""
+    if not run.statistics or not run.statistics["datasets"]["all"]["count"]:
+        return ""
     found = run.statistics["datasets"]["all"]["quantiles"]
     shown = ("0.05", "0.25", "0.50", "0.75", "0.95")
     rows = [
@@ -35,7 +37,27 @@ def sizes(run: Run) -> str:
         for name, quantiles in found.items()
     ]
     heads = ["", *(f"{float(at):.0%}" for at in shown)]
-    return plots + figures.figure("Quantiles", table(heads, rows))
+    return figure("Quantiles", table(heads, rows))
+
+
+def parts(run: Run) -> Figure | None:
+    """How many samples every split and subset has."""
+    if not run.statistics or not run.statistics["datasets"]["all"]["count"]:
+        return None
+    datasets = run.statistics["datasets"]
+    whole = datasets["all"]["count"]
+    rows = [
+        Bar(
+            name.removeprefix("subsets/"),
+            one["count"],
+            percent(one["count"], whole),
+            "c3" if name.startswith("subsets/") else "c1",
+        )
+        for name, one in datasets.items()
+        if name != "all"
+    ]
+    caption = "Splits in blue have each sample once, subsets in green choose among all of them."
+    return Figure([Panel("", Bars(rows), caption)], columns=1)
 
 
 def subsets(run: Run) -> str:
@@ -98,12 +120,27 @@ def index(run: Run) -> str:
         f"{found['bytes_per_vector']} bytes each. Recall is the share of the exact nearest "
         f"neighbours that the index finds, for {queries} queries; the aim, "
         f"{found['target_recall']:g} at 10, is {reached}.</p>"
+        + recall.section(run)
         + table([*heads, *(["median time", "99%"] if latencies else [])], rows)
     )
 
 
 def _depths(evaluation: dict[str, Any], kind: str) -> list[str]:
     return sorted(evaluation["recall"][0][kind], key=int) if evaluation["recall"] else []
+
+
+def cost(run: Run) -> Figure | None:
+    """CPU time by stage."""
+    spent = {name: one.cpu_seconds for name, one in run.benchmarks.items() if one.cpu_seconds}
+    if not spent:
+        return None
+    total = sum(spent.values())
+    rows = [
+        Bar(name, seconds, f"{seconds / total:.1%}", shown=_time(seconds))
+        for name, seconds in spent.items()
+    ]
+    caption = f"CPU time of all jobs: {_time(total)}. GPU time is not in it."
+    return Figure([Panel("CPU time by stage", Bars(rows, log=False), caption)], columns=1)
 
 
 def throughput(run: Run) -> str:

@@ -24,6 +24,7 @@ from laion_hpc.takedown import tombstones
 from laion_hpc.takedown.listed import Takedowns
 
 URLS = ("url", "URL", "final_url")
+HOSTS = ("host",)
 KEYS = ("key", "image_path")
 HASHES = ("sha256", "md5")
 TEXTS = {".json", ".html", ".md", ".log", ".txt", ".tsv", ".yaml", ".csv", ""}
@@ -98,7 +99,7 @@ def search(path: Path, *, crawl: Path, takedowns: Takedowns, numbering: str) -> 
 
 def _search_parquet(path: Path, suspects: _Suspects) -> None:
     with pq.ParquetFile(path) as file:
-        names = [n for n in file.schema_arrow.names if n in (*URLS, *KEYS, *HASHES)]
+        names = [n for n in file.schema_arrow.names if n in (*URLS, *HOSTS, *KEYS, *HASHES)]
         if names:
             for batch in file.iter_batches(columns=names):
                 _search_columns(batch, suspects)
@@ -112,7 +113,12 @@ def _search_arrow(path: Path, suspects: _Suspects) -> None:
 
 
 def _search_columns(batch: pa.RecordBatch, suspects: _Suspects) -> None:
-    for names, search in ((URLS, suspects.urls), (KEYS, suspects.keys), (HASHES, suspects.hashes)):
+    for names, search in (
+        (URLS, suspects.urls),
+        (HOSTS, suspects.hosts),
+        (KEYS, suspects.keys),
+        (HASHES, suspects.hashes),
+    ):
         for name in names:
             if name in batch.schema.names:
                 search(batch.column(name).to_pylist())

@@ -24,6 +24,13 @@ def go(world: World, blocks: int = 20, seed: int = 0, size: Size = SIZE) -> Outc
     return simulate(parse({"dataset": {"blocks": blocks}}), RATES, size, SMALL, world, seed)
 
 
+def test_images_are_cut_before_the_release_is_described() -> None:
+    layout = {"dataset": {"blocks": 20}, "release": {"laion400m_layout": True}}
+    outcome = simulate(parse(layout), RATES, SIZE, SMALL, SMOOTH)
+    assert outcome.jobs == go(SMOOTH).jobs + 20
+    assert outcome.useful_core_hours > go(SMOOTH).useful_core_hours
+
+
 def test_without_failures_nothing_is_lost() -> None:
     outcome = go(World(0.0, 0.0))
     assert outcome.lost_core_hours == pytest.approx(0, abs=1e-9)

@@ -11,6 +11,7 @@ import pytest
 from laion_hpc import ledger
 from laion_hpc.config import digest, parse
 from laion_hpc.errors import InputError, UsageError
+from laion_hpc.release import subsets
 from laion_hpc.release.block import Block, make_block
 from tests.release.blocks import TAGS_SCHEMA, samples, write_block
 
@@ -129,8 +130,9 @@ def test_a_rebuilt_block_removes_its_own_stale_parts_only(tmp_path: Path, rows: 
 def test_a_block_without_samples_has_a_ledger_and_no_file(tmp_path: Path) -> None:
     block = block_of(tmp_path)
     book = make_block(*write_block(tmp_path, []), block)
-    assert (book.inputs, book.kept, book.files) == (0, 0, ())
-    assert not list(block.release.rglob("*.parquet"))
+    assert (book.inputs, book.kept) == (0, 0)
+    assert [entry.name for entry in book.files] == ["0007.counts.parquet", "0007.hosts.parquet"]
+    assert not [path for path in block.release.rglob("*.parquet") if path.parent.name != "blocks"]
 
 
 def test_duckdb_reads_width_as_laion_means_it(tmp_path: Path, rows: Rows) -> None:
@@ -182,3 +184,17 @@ def test_a_bad_predicate_is_found_before_anything_is_written(
     with pytest.raises(UsageError, match=rf"release\.subsets\[0\] \(bad\).*{complaint}"):
         make_block(*write_block(tmp_path, rows), block)
     assert not block.release.exists()
+
+
+def test_subsets_are_the_same_however_many_are_written_at_once(
+    tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = write_block(tmp_path, rows)
+    whole = block_of(tmp_path)
+    made = make_block(*inputs, whole)
+    before = everything(whole.release)
+    shutil.rmtree(whole.release)
+    monkeypatch.setattr(subsets, "AT_ONCE", 2)
+    monkeypatch.setattr(subsets, "PORTION", 7)
+    assert make_block(*inputs, whole) == made
+    assert everything(whole.release) == before

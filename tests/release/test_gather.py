@@ -56,7 +56,8 @@ def test_the_manifest_is_the_sum_of_the_blocks_and_lists_every_file(release: Pat
 def test_checksums_are_right(release: Path) -> None:
     gather(release, CONFIG, blocks=2)
     lines = (release / "SHA256SUMS").read_text().splitlines()
-    assert len(lines) == len(list(release.rglob("*.parquet"))) + 3
+    # All that people download: not the tables of counts beside the ledgers of the blocks.
+    assert len(lines) == len(list(release.rglob("part-*.parquet"))) + 3
     for line in lines:
         recorded, name = line.split("  ", 1)
         assert hashlib.sha256((release / name).read_bytes()).hexdigest() == recorded
@@ -73,7 +74,8 @@ def test_the_card_has_a_config_for_every_folder_with_files(release: Path) -> Non
     gather(release, CONFIG, blocks=2)
     _, header, text = (release / "README.md").read_text().split("---\n", 2)
     card = yaml.safe_load(header)
-    folders = {path.parent.relative_to(release).as_posix() for path in release.rglob("*.parquet")}
+    parts = release.rglob("part-*.parquet")
+    folders = {path.parent.relative_to(release).as_posix() for path in parts}
     named = [config["data_files"][0]["path"] for config in card["configs"]]
     assert set(named) == {f"{folder}/*.parquet" for folder in folders}
     assert named[0] == "laion-en/*.parquet"
@@ -114,6 +116,25 @@ def test_croissant_keeps_the_rules_of_mlcroissant(release: Path) -> None:
             assert field["@id"].startswith(f"{records['@id']}/")
             identifiers.add(field["@id"])
     assert len(identifiers) == sum(len(records["field"]) for records in document["recordSet"])
+
+
+def test_date_and_citation_are_given_if_the_config_has_them(release: Path) -> None:
+    def described(**keys: str) -> tuple[dict[str, Any], str]:
+        # The blocks stay: what only describes a release is no reason to write it again.
+        config = parse({"dataset": {"blocks": 2}, "release": {"rows_per_part": 30, **keys}})
+        gather(release, config, blocks=2)
+        card = (release / "README.md").read_text()
+        return json.loads((release / "croissant.json").read_text()), card
+
+    document, card = described()
+    assert not {"datePublished", "citeAs"} & document.keys()
+    assert "## Citation" not in card
+    entry = "@misc{mine,\n  title = {Mine *and* others},\n}"
+    document, card = described(date_published="2026-11", cite_as=entry)
+    assert (document["datePublished"], document["citeAs"]) == ("2026-11", entry)
+    assert (
+        "Published: 2026-11.\n\n    @misc{mine,\n      title = {Mine *and* others},\n    }" in card
+    )
 
 
 def test_a_missing_block_is_named(release: Path) -> None:

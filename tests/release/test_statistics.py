@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from laion_hpc.hosts import host_of
 from laion_hpc.release import statistics
 from laion_hpc.release.block import make_block
+from laion_hpc.release.counting import HOST_OF_AUTHORITY
 from laion_hpc.release.statistics import QUANTILES, compute
-from laion_hpc.release.tally import HOST_OF_AUTHORITY
 from tests.release.blocks import samples, write_block
 from tests.release.test_block import block_of
 
@@ -24,18 +24,19 @@ Rows = list[dict[str, Any]]
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Rows]:
     root = tmp_path_factory.mktemp("statistics")
     rows = samples(300)
-    block = block_of(root)
-    make_block(*write_block(root, rows), block)
-    datasets = {
-        f"laion-{name}": {
-            f"laion-{name}": sorted((block.release / f"laion-{name}-joined").iterdir())
-        }
-        for name in ("en", "multi", "nolang")
-    }
-    folder = "subsets/high-resolution"
-    datasets[folder] = {"subset": sorted((block.release / folder).iterdir())}
-    numbers = compute(datasets, heads=["pwatermark", "punsafe"], has_nsfw=True, threads=2)
+    # Two blocks, to be added up, in row groups of 40 rows.
+    numbers = computed(root, [rows[:130], rows[130:]], ["pwatermark", "punsafe"])
     return numbers, rows
+
+
+def computed(root: Path, blocks: list[Rows], heads: list[str]) -> dict[str, Any]:
+    """Statistics of blocks with these samples."""
+    for number, rows in enumerate(blocks):
+        make_block(*write_block(root, rows, number), block_of(root, number=number))
+    tables = root / "release" / "blocks"
+    counts, hosts = (sorted(tables.glob(f"*.{kind}.parquet")) for kind in ("counts", "hosts"))
+    datasets = ["laion-en", "laion-multi", "laion-nolang", "subsets/high-resolution"]
+    return compute(counts, hosts, datasets, heads=heads, threads=2)
 
 
 def members(rows: Rows, dataset: str) -> Rows:
@@ -107,7 +108,7 @@ def test_histograms_hold_every_row_in_its_bin(
 
 
 def test_no_samples_no_numbers() -> None:
-    numbers = compute({"laion-en": {"laion-en": []}}, heads=[], has_nsfw=False)
+    numbers = compute([], [], ["laion-en"], heads=[])
     assert numbers["all"] == numbers["laion-en"]
     assert numbers["all"]["count"] == 0
     assert numbers["all"]["quantiles"]["width"] == {}
@@ -116,13 +117,7 @@ def test_no_samples_no_numbers() -> None:
 def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     rows = samples(40)
     rows[3]["punsafe"], rows[4]["punsafe"] = math.nan, math.inf
-    block = block_of(tmp_path)
-    make_block(*write_block(tmp_path, rows), block)
-    files = {
-        name: {name: sorted((block.release / f"{name}-joined").glob("*"))}
-        for name in ("laion-en", "laion-multi", "laion-nolang")
-    }
-    numbers = compute(files, heads=["punsafe"], has_nsfw=False)["all"]
+    numbers = computed(tmp_path, [rows], ["punsafe"])["all"]
     assert sum(numbers["heads"]["punsafe"]["histogram"]["counts"]) == 38
     finite = [row["punsafe"] for row in rows if math.isfinite(row["punsafe"])]
     above = numbers["heads"]["punsafe"]["above"]["0.5"]["count"]

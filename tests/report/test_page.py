@@ -11,6 +11,7 @@ from laion_hpc.config import Config, load
 from laion_hpc.report.data import MOST_FILES, Run, StageTotals, gather, spread
 from laion_hpc.report.figures import FAILURES, failure_group, short_license
 from laion_hpc.report.funnel import percent, together
+from laion_hpc.report.language_names import language_name
 from laion_hpc.report.page import SECTIONS, page
 from laion_hpc.report.samples import choose, safe_keys
 from tests.report.synthetic import CRAWL, make_run
@@ -43,9 +44,9 @@ def test_the_page_stands_on_its_own(run: Run) -> None:
 
 def test_every_section_is_there_and_the_contents_lead_to_it(run: Run) -> None:
     html = page(run)
-    for anchor, title, _ in SECTIONS:
-        assert f'<section id="{anchor}"><h2>{title}</h2>' in html
-        assert f'<a href="#{anchor}">{title}</a>' in html
+    for one in SECTIONS:
+        assert f'<section id="{one.anchor}"><h2>{one.title}</h2>' in html
+        assert f'<a href="#{one.anchor}">{one.title}</a>' in html
     assert "Not here" not in html
 
 
@@ -184,6 +185,18 @@ def test_every_reason_of_download_has_one_group() -> None:
 )
 def test_licences_have_names(link: str, name: str) -> None:
     assert short_license(link) == name
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("gd", "Scottish Gaelic (gd)"),
+        ("zh-Latn", "Chinese in Latin script (zh-Latn)"),
+        ("xx", "xx"),
+    ],
+)
+def test_languages_have_names(code: str, name: str) -> None:
+    assert language_name(code) == name
 
 
 def test_files_are_spread_evenly_and_few() -> None:

@@ -39,7 +39,7 @@ def products(folder: Path) -> dict[str, bytes]:
         str(path.relative_to(top)): path.read_bytes()
         for path in sorted(top.rglob("*"))
         if path.is_file()
-        and path.relative_to(top).parts[0] not in ("logs", "benchmarks", "report.html")
+        and path.relative_to(top).parts[0] not in ("logs", "benchmarks", "report.html", "report")
         and not path.name.endswith("_stats.json")
     }
 

@@ -328,3 +328,34 @@ def test_traces_are_found_wherever_they_are(site: Site, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert site.audit() == 1
     assert "statistics.json: still holds 1 hosts" in capsys.readouterr().err
+    (site.crawl / "statistics.json").unlink()
+    pq.write_table(pa.table({"host": [host, "other.example"]}), site.crawl / "hosts.parquet")
+    assert site.audit() == 1
+    assert "hosts.parquet: still holds 1 hosts" in capsys.readouterr().err
+
+
+def test_a_duplicate_takes_the_place_of_what_was_taken_down(towers: Any, tmp_path: Path) -> None:
+    total = sum(SIZES)
+    found = {f"/{n}.png": response(body(n), "Content-Type: image/png") for n in range(total)}
+    # The same pixels in other bytes, which the hashes of the image do not catch.
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(body(3))) as image:
+        image.save(stream, "PNG", compress_level=0)
+    found["/20.png"] = response(stream.getvalue(), "Content-Type: image/png")
+    with Server(found) as server:
+        site = Site(tmp_path, towers)
+        data = yaml.safe_load(Path(site.config).read_text())
+        data["filter"]["duplicates"] = {"exact": True}
+        Path(site.config).write_text(yaml.safe_dump(data))
+        write_links(site, server)
+        site.run()
+        twins = {f"{CRAWL}-0000-00000-00003", f"{CRAWL}-0000-00001-00008"}
+        before = {found["key"]: found for found in site.kept()}
+        (stays,) = twins & before.keys()
+        (other,) = twins - {stays}
+        site.take_down(before[stays]["url"])
+        site.run()
+        after = {found["key"] for found in site.kept()}
+        assert after == before.keys() - {stays} | {other}
+        assert ledger.read(site.filter / "manifest.json").dropped.get("duplicate_exact", 0) == 0
+        assert site.audit() == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from laion_hpc.config import Config
 from laion_hpc.plan import model, rates
 from tests.workflow.test_dag import ROOT, planned, snakemake
 
@@ -136,6 +137,6 @@ def test_a_whole_crawl_is_planned_in_bounded_memory_and_as_plan_says(tmp_path: P
     peak = int(done.stdout.split()[-1])
     assert peak < 500_000  # KiB; docs/scaling.md has the seconds
     size = model.size_of(rates.load(), crawls=1, segments=100, wats=90_000)
-    for job in model.JOBS:
+    for job in model.jobs_wanted(Config(), crawls=1):
         assert jobs[job.rule] == model.jobs_of(job, size, blocks=500), job.rule
     assert jobs["total"] < 10_000

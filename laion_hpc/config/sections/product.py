@@ -31,7 +31,7 @@ class IndexConfig(Section):
         "auto", description="Where k-means runs when it is trained.", json_schema_extra=RUNTIME
     )
     train_vectors: int = Field(
-        0, ge=0, description="Training sample over all blocks; 0: 64 per cell of the key."
+        0, ge=0, description="Training sample over all blocks; 0: 256 per cell, up to 8 million."
     )
     evaluate_queries: int = Field(1_000, ge=1, description="Held-out queries for the recall.")
     target_recall: Fraction = Field(
@@ -60,21 +60,31 @@ class ReleaseConfig(Section):
     contact: str = Field(
         "", description="Where people ask for a removal: an address or a URL, for the card."
     )
+    date_published: str = Field(
+        "",
+        pattern=r"^(\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?)?$",
+        description="When it is published, for card and Croissant: 2026, 2026-11 or 2026-11-21.",
+    )
+    cite_as: str = Field(
+        "", description="How to cite the dataset, such as a BibTeX entry, for card and Croissant."
+    )
     subsets: tuple[SubsetConfig, ...] = Field(
         (
             SubsetConfig(name="high-resolution", where="WIDTH >= 1024 AND HEIGHT >= 1024"),
-            # LAION-Aesthetics V1 and V2: their lowest score, watermark and unsafe limits.
+            # LAION-AI/laion-datasets, laion-aesthetic.md: "pwatermark < 0.8 and punsafe < 0.5",
+            # then a score above 7 of its first predictor.
             SubsetConfig(
                 name="aesthetic-v1",
                 where="pwatermark < 0.8 AND punsafe < 0.5 AND aesthetic > 7",
             ),
-            SubsetConfig(
-                name="aesthetic-v2",
-                where="pwatermark < 0.8 AND punsafe < 0.5 AND aesthetic >= 4.5",
-            ),
+            # laion.ai/blog/laion-aesthetics: English samples from 4.5 on of the second predictor,
+            # the largest of its subsets, and no other condition.
+            SubsetConfig(name="aesthetic-v2", where="LANGUAGE = 'en' AND aesthetic >= 4.5"),
             SubsetConfig(name="laion-400m", where="LANGUAGE = 'en' AND similarity >= 0.3"),
+            # laion.ai/blog/relaion-5b: research-safe has nothing with punsafe above 0.45.
             SubsetConfig(name="research-safe", where="punsafe <= 0.45"),
         ),
+        max_length=60,
         description="Subsets of the joined release: parquet, and with `images: true` shards too.",
     )
     laion400m_layout: bool = Field(
@@ -83,6 +93,11 @@ class ReleaseConfig(Section):
         "Datasets' own builders.",
     )
     rows_per_part: int = Field(10_000_000, ge=1, description="Most rows in one parquet part.")
+
+    @property
+    def has_images(self) -> bool:
+        """Whether images and embeddings are cut into shards for the release."""
+        return self.laion400m_layout or any(subset.images for subset in self.subsets)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> ReleaseConfig:
