@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from laion_hpc.extract.kernel import BASE_BROKEN, BASE_ODD, BASE_PLAIN, ODD, OK, Bytes
 from laion_hpc.extract.links import REASONS, Rules, text_of, url_of
 from laion_hpc.extract.pages import BrokenRecordError, Outline, json_text
+from laion_hpc.extract.plain import BASE_BROKEN, BASE_ODD, BASE_PLAIN, ODD, OK, Bytes
 from laion_hpc.extract.scan import (
     Found,
     Limits,
@@ -21,8 +22,8 @@ from laion_hpc.extract.scan import (
     Pages,
     find,
     gather,
+    joined,
     limits,
-    padded,
 )
 from laion_hpc.extract.text import clean
 from laion_hpc.hosts import host_of, is_blocked
@@ -61,11 +62,14 @@ class Decider:
         self._rules = rules
         self._limits: Limits = limits(*rules[:4])
 
-    def __call__(self, outlines: Sequence[Outline]) -> Links:
-        """The links of some pages. Raises StrangePagesError."""
+    def __call__(self, outlines: Sequence[Outline], window: Bytes | None = None) -> Links:
+        """The links of some pages. Raises StrangePagesError.
+
+        `window` is a buffer for `find` in which the links of most of them are: they stay there.
+        """
         bases = [_base(outline) for outline in outlines]
-        buffer = padded([outline.links for outline in outlines])
-        found = find(buffer, _pages(outlines, bases), self._limits)
+        buffer, spans = _together([outline.links for outline in outlines], window)
+        found = find(buffer, _pages(outlines, bases, spans), self._limits)
         if len(found.strange):
             raise StrangePagesError(found.strange.tolist())
         text, url = found.text_status, found.url_status
@@ -76,15 +80,14 @@ class Decider:
         reason = np.where(maybe, url, text)
         reason[odd | left] = 0
         spare = _Spare(len(buffer), len(found.resolved))
-        spans = found.alt.copy(), found.resolved_span.copy(), found.title.copy()
+        strings = found.alt.copy(), found.resolved_span.copy(), found.title.copy()
         # Titles are cleaned whether or not the link stays: their JSON is part of the record.
         rows = np.flatnonzero(odd | (left & (found.title_status == ODD)))
-        self._odd(rows, buffer, found, outlines, bases, reason, spare, spans)
+        self._odd(rows, buffer, found, outlines, bases, reason, spare, strings)
         if self._rules.blocked_hosts:
             self._block_hosts(found, reason)
         stays = np.flatnonzero(reason == 0)
         counts = np.bincount(reason, minlength=len(REASONS) + 1)
-        data = np.frombuffer(buffer, np.uint8)
         return Links(
             images=len(reason),
             dropped=Counter(
@@ -93,9 +96,9 @@ class Decider:
             pages_with_images=len(np.unique(found.page)),
             page=found.page[stays],
             position=found.position[stays].astype(np.int32),
-            url=_strings(found.resolved, spare.urls, spans[1][stays]),
-            text=_strings(data, spare.texts, spans[0][stays]),
-            title=_strings(data, spare.texts, spans[2][stays]),
+            url=_strings(found.resolved, spare.urls, strings[1][stays]),
+            text=_strings(buffer, spare.texts, strings[0][stays]),
+            title=_strings(buffer, spare.texts, strings[2][stays]),
         )
 
     def _block_hosts(self, found: Found, reasons: Bytes) -> None:
@@ -109,7 +112,7 @@ class Decider:
     def _odd(
         self,
         rows: Numbers,
-        buffer: bytes,
+        buffer: Bytes,
         found: Found,
         outlines: Sequence[Outline],
         bases: Sequence[Base | None],
@@ -186,8 +189,8 @@ class _Spare:
         return np.frombuffer(bytes(self._urls), np.uint8)
 
 
-def _text(buffer: bytes, span: tuple[int, int], old: bool) -> str:
-    text = json_text(buffer[span[0] : span[1]])
+def _text(buffer: Bytes, span: tuple[int, int], old: bool) -> str:
+    text = json_text(buffer[span[0] : span[1]].tobytes())
     return html.unescape(text) if old and "&" in text else text
 
 
@@ -198,7 +201,26 @@ def _base(outline: Outline) -> Base | None:
         return None
 
 
-def _pages(outlines: Sequence[Outline], bases: Sequence[Base | None]) -> Pages:
+def _together(pieces: Sequence[bytes | msgspec.Raw], window: Bytes | None) -> tuple[Bytes, Numbers]:
+    """A buffer for `find` that holds all pieces, and where; `window` itself if that has them."""
+    sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    spans = np.zeros((len(pieces), 2), np.int64)
+    elsewhere = list(range(len(pieces)))
+    if window is not None:
+        begin = window.ctypes.data
+        places = [pa.py_buffer(piece).address - begin for piece in pieces]
+        spans[:, 0] = places
+        elsewhere = [n for n, place in enumerate(places) if not 0 <= place < len(window)]
+        if not elsewhere:
+            spans[:, 1] = spans[:, 0] + sizes
+            return window, spans
+    start = 0 if window is None else len(window)
+    spans[elsewhere, 0] = start + np.cumsum(sizes[elsewhere]) - sizes[elsewhere]
+    spans[:, 1] = spans[:, 0] + sizes
+    return joined([pieces[n] for n in elsewhere], window), spans
+
+
+def _pages(outlines: Sequence[Outline], bases: Sequence[Base | None], spans: Numbers) -> Pages:
     kinds = np.full(len(bases), BASE_ODD, np.uint8)
     ends = np.empty((len(bases), 3), np.int64)
     directories: list[bytes] = []
@@ -214,7 +236,7 @@ def _pages(outlines: Sequence[Outline], bases: Sequence[Base | None]) -> Pages:
         directories.append(directory.encode())
         after += len(directory)
     return Pages(
-        ends=np.cumsum([len(outline.links) for outline in outlines], dtype=np.int64),
+        spans=spans,
         base_kind=kinds,
         prefixes=np.frombuffer(b"".join(directories), np.uint8),
         prefix_ends=ends,

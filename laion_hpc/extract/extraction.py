@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +23,12 @@ from laion_hpc.extract.pages import (
     read_outline,
     whole_outline,
 )
+from laion_hpc.extract.pairs import Pairs
 from laion_hpc.extract.parts import RUN, Candidates
+from laion_hpc.extract.plain import Bytes
 from laion_hpc.extract.records import Damage, Record
+from laion_hpc.extract.walk import CUT, LICENSE
+from laion_hpc.extract.windows import Window
 from laion_hpc.ledger import Ledger
 
 LISTED_DAMAGE = 100
@@ -36,10 +39,13 @@ BATCH_BYTES = 1 << 23
 
 
 class _Page(NamedTuple):
-    """A page that waits for its batch."""
+    """A page that waits for its batch, and where its record is."""
 
     outline: Outline
-    record: Record
+    offset: int
+    data: bytes | memoryview
+    begin: int
+    end: int
 
 
 @dataclass
@@ -58,12 +64,12 @@ class _Books:
 
 
 class Extraction:
-    """The state of one WAT while it is read. Memory: a batch, and 90 bytes a candidate."""
+    """The state of one WAT while it is read. Memory: a batch, and 64 bytes a candidate."""
 
     def __init__(self, config: Config, candidates: Candidates, wat: str) -> None:
         self._config, self._candidates, self._wat = config, candidates, wat
         self._decide = Decider(Rules.of(config))
-        self._seen: set[bytes] = set()
+        self._pairs = Pairs()
         self._waiting: list[_Page] = []
         self._waiting_bytes = 0
         self._books = _Books()
@@ -73,8 +79,12 @@ class Extraction:
         """Whether there was nothing but damage."""
         return not self._books.records_read and self._books.records_damaged > 0
 
-    def take(self, item: Record | Damage) -> None:
-        """Count a record or a damaged place; keep a page until there is a batch of them."""
+    def take(self, item: Window | Record | Damage) -> None:
+        """Count what was read; decide on a window's pages, keep others until they are a batch."""
+        if isinstance(item, Window):
+            self._take_waiting()
+            self._take_window(item)
+            return
         if isinstance(item, Damage):
             self._lost(item.offset, item.size, item.reason)
             return
@@ -86,7 +96,7 @@ class Extraction:
                 self._lost(offset, 0, f"{fault}: {error}" if fault else str(error))
                 return
             if outline is not None:
-                self._waiting.append(_Page(outline, item))
+                self._waiting.append(_Page(outline, offset, data, begin, end))
                 self._waiting_bytes += len(data)
         elif data[begin : begin + 1] == b"{" and data[end - 1 : end] != b"}":
             self._lost(offset, 0, "invalid JSON: cut short")
@@ -97,6 +107,33 @@ class Extraction:
             self._note(offset, 0, f"{fault}, read all the same")
         if self._waiting_bytes >= BATCH_BYTES:
             self._take_waiting()
+
+    def _take_window(self, window: Window) -> None:
+        """Count the records of a window, and decide on its pages."""
+        data = window.data.data
+        self._books.records_read += len(window.flags)
+        look = np.flatnonzero(window.flags)
+        pages: list[_Page] = []
+        for offset, flags, (_, begin, end) in zip(
+            window.offset[look].tolist(),
+            window.flags[look].tolist(),
+            window.spans[look].tolist(),
+            strict=True,
+        ):
+            if flags & CUT:
+                self._books.records_read -= 1
+                self._lost(offset, 0, "invalid JSON: cut short")
+                continue
+            payload = data[begin:end]
+            try:
+                outline = read_outline(payload, licensed=bool(flags & LICENSE))
+            except BrokenRecordError as error:
+                self._books.records_read -= 1
+                self._lost(offset, 0, str(error))
+                continue
+            if outline is not None:
+                pages.append(_Page(outline, offset, payload, 0, len(payload)))
+        self._decide_on(pages, window.data)
 
     def finish(self, config: str, source: str) -> Ledger:
         """Write what is left of the candidates; the WAT's ledger."""
@@ -125,11 +162,14 @@ class Extraction:
         )
 
     def _take_waiting(self) -> None:
-        """Decide on the links of the pages that wait, and pass on the candidates."""
         pages, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        self._decide_on(pages, None)
+
+    def _decide_on(self, pages: list[_Page], window: Bytes | None) -> None:
+        """Decide on the links of some pages, and pass on the candidates."""
         while pages:
             try:
-                links = self._decide([page.outline for page in pages])
+                links = self._decide([page.outline for page in pages], window)
                 break
             except StrangePagesError as error:
                 pages = self._read_whole(pages, set(error.pages))
@@ -155,23 +195,17 @@ class Extraction:
         self._candidates.add(_rows(links, pages, columns), block)
 
     def _first_of_each(self, links: Links) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """The rows whose URL and text come for the first time in the WAT, and their blocks.
-
-        90 bytes a pair: two never hash alike in practice (128 bits), and the strings need not
-        be kept.
-        """
-        seen, blocks = self._seen, self._config.dataset.blocks
-        digest, hashed = xxhash.xxh3_128_digest, xxhash.xxh3_64_intdigest
-        first: list[int] = []
-        block: list[int] = []
-        as_bytes = _pieces(links.url), _pieces(links.text)
-        for row, (url, text) in enumerate(zip(*as_bytes, strict=True)):
-            pair = digest(b"%b\n%b" % (url, text))
-            if pair not in seen:
-                seen.add(pair)
-                first.append(row)
-                block.append(hashed(url) % blocks)
-        return np.array(first, np.int64), np.array(block, np.int32)
+        """The rows whose URL and text come for the first time in the WAT, and their blocks."""
+        ends, urls = _utf8(links.url)
+        rows = np.flatnonzero(self._pairs.first((ends, urls), _utf8(links.text)))
+        whole, hashed, blocks = (
+            urls.tobytes(),
+            xxhash.xxh3_64_intdigest,
+            self._config.dataset.blocks,
+        )
+        spans = zip(ends[rows].tolist(), ends[rows + 1].tolist(), strict=True)
+        hashes = [hashed(whole[begin:end]) for begin, end in spans]
+        return rows, (np.array(hashes, np.uint64) % np.uint64(blocks)).astype(np.int32)
 
     def _read_whole(self, pages: list[_Page], strange: set[int]) -> list[_Page]:
         """The pages again: the strange ones read the thorough way, the broken ones left out."""
@@ -180,15 +214,14 @@ class Extraction:
             if number not in strange:
                 left.append(page)
                 continue
-            record = page.record
             try:
-                outline = whole_outline(record.data, record.begin, record.end)
+                outline = whole_outline(page.data, page.begin, page.end)
             except BrokenRecordError as error:
                 self._books.records_read -= 1
-                self._lost(record.offset, 0, str(error))
+                self._lost(page.offset, 0, str(error))
                 continue
             if outline is not None:
-                left.append(_Page(outline, record))
+                left.append(page._replace(outline=outline))
         return left
 
     def _lost(self, offset: int, size: int, reason: str) -> None:
@@ -202,12 +235,10 @@ class Extraction:
             self._books.damage.append(f"{self._wat}@{offset}{extent}: {reason}")
 
 
-def _pieces(strings: pa.StringArray) -> list[bytes]:
-    """The UTF-8 of each: many times as fast as `to_pylist`."""
+def _utf8(strings: pa.StringArray) -> tuple[npt.NDArray[np.int32], Bytes]:
+    """Offsets and bytes."""
     _, ends, data = strings.buffers()
-    offsets = np.frombuffer(ends, np.int32).tolist()
-    whole = data.to_pybytes()
-    return [whole[begin:end] for begin, end in pairwise(offsets)]
+    return np.frombuffer(ends, np.int32), np.frombuffer(data, np.uint8)
 
 
 def _rows(links: Links, pages: list[_Page], languages: tuple[pa.Array, ...]) -> pa.RecordBatch:
@@ -217,7 +248,7 @@ def _rows(links: Links, pages: list[_Page], languages: tuple[pa.Array, ...]) -> 
         return pa.array(values, pa.string()).take(page)
 
     outlines = [page.outline for page in pages]
-    offsets = np.array([page.record.offset for page in pages], np.int64)
+    offsets = np.array([page.offset for page in pages], np.int64)
     columns = {
         "url": links.url,
         "text": links.text,

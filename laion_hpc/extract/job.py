@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from laion_hpc import config as settings
@@ -15,12 +16,16 @@ from laion_hpc import ledger, object_store, work
 from laion_hpc.atomic import atomic
 from laion_hpc.config import Config
 from laion_hpc.errors import InputError, UsageError
-from laion_hpc.extract import parts, wat
+from laion_hpc.extract import parts, splice, wat
 from laion_hpc.ledger import Ledger
 from laion_hpc.takedown import listed as takedown_list
+from laion_hpc.work import Team
 
 LISTED_FAILURES = 20
 LISTED_DAMAGE = 1_000
+
+_CUTS = 4
+"""Pieces of the output per process: blocks differ in size."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def run(job: Job, processes: int) -> Ledger | None:
                 label=f"extract {job.segment}".rstrip(),
                 unit="WATs",
             )
-            done = _finish(job, results, digest, source)
+            done = _finish(job, team, results, digest, source)
         shutil.rmtree(job.parts, ignore_errors=True)
         return done
 
@@ -79,7 +84,9 @@ def check_names(wats: Sequence[str]) -> None:
         raise UsageError(f"{name}: {times} WATs have this name; extract them as separate segments")
 
 
-def _finish(job: Job, results: Sequence[Ledger | wat.Failure], digest: str, source: str) -> Ledger:
+def _finish(
+    job: Job, team: Team, results: Sequence[Ledger | wat.Failure], digest: str, source: str
+) -> Ledger:
     failures = [result for result in results if isinstance(result, wat.Failure)]
     finished = [result for result in results if isinstance(result, Ledger)]
     tolerated = job.config.extract.max_failed_wats
@@ -98,15 +105,7 @@ def _finish(job: Job, results: Sequence[Ledger | wat.Failure], digest: str, sour
         for address, result in zip(job.wats, results, strict=True)
         if isinstance(result, Ledger)
     ]
-    with atomic(job.output) as aside:
-        rows = parts.merge(
-            sources,
-            aside,
-            blocks=job.config.dataset.blocks,
-            crawl=job.crawl,
-            segment=job.segment,
-            takedowns=takedown_list.of(job.config),
-        )
+    rows = _merge(job, team, sources)
     total = ledger.total(
         finished,
         stage="extract",
@@ -131,3 +130,40 @@ def _finish(job: Job, results: Sequence[Ledger | wat.Failure], digest: str, sour
     total = ledger.total([total], source=source, files=total.files, counts=counts)
     total.write(ledger.path_of(job.output))
     return total
+
+
+def _merge(job: Job, team: Team, sources: Sequence[parts.Source]) -> int:
+    """Write the segment's file; its rows. The processes share the row groups.
+
+    The file does not depend on who wrote which.
+    """
+    blocks = range(job.config.dataset.blocks)
+    cuts = 1 if team.size == 1 else min(_CUTS * team.size, len(blocks))
+    bounds = [len(blocks) * n // cuts for n in range(cuts + 1)]
+    write = partial(_write_blocks, job=job, sources=sources)
+    if cuts == 1:
+        return write((blocks, job.output))
+    pieces = [
+        (blocks[begin:end], job.parts / f"blocks-{begin:05}.parquet")
+        for begin, end in pairwise(bounds)
+    ]
+    label = f"extract {job.segment}".rstrip() + ", row groups"
+    rows = team.map(write, pieces, label=label, unit="pieces")
+    with atomic(job.output) as aside:
+        splice.join([path for _, path in pieces], aside)
+    return sum(rows)
+
+
+def _write_blocks(
+    piece: tuple[Sequence[int], Path], *, job: Job, sources: Sequence[parts.Source]
+) -> int:
+    blocks, path = piece
+    with atomic(path) as aside:
+        return parts.merge(
+            sources,
+            aside,
+            blocks=blocks,
+            crawl=job.crawl,
+            segment=job.segment,
+            takedowns=takedown_list.of(job.config),
+        )

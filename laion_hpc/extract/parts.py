@@ -2,13 +2,14 @@
 
 Each WAT leaves one or more runs: Arrow files whose record batch b holds the WAT's candidates of
 block b. Merging reads batch b of every run and writes row group b, so that a segment never has
-to fit into memory: one block of it does. (Arrow's footer is a few bytes per batch where
-Parquet's is kilobytes per row group: 900 WATs × 500 blocks are opened and read in seconds.)
+to fit into memory: one block of it does, in each of the processes that share the blocks. (Arrow's
+footer is a few bytes per batch where Parquet's is kilobytes per row group: 900 WATs × 500 blocks
+are opened and read in seconds.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -94,22 +95,21 @@ def merge(
     sources: Sequence[Source],
     output: Path,
     *,
-    blocks: int,
+    blocks: Iterable[int],
     crawl: str,
     segment: str,
     takedowns: Takedowns | None = None,
 ) -> int:
-    """Write the segment's file from its WATs' runs; returns the number of rows.
+    """Write the row groups of some blocks of a segment from its WATs' runs; returns the rows.
 
-    Row group b holds the candidates of block b (0 … blocks-1, empty ones too) in the order of
-    `sources`, then of their runs; what is taken down is a tombstone. Holds one block in memory.
-    The caller makes it atomic.
+    Each holds the candidates of a block (or none) in the order of `sources`, then of their runs;
+    what is taken down is a tombstone. Holds one block in memory. The caller makes it atomic.
     """
     rows = 0
     with pq.ParquetWriter(
         str(output), CANDIDATE, compression="zstd", use_dictionary=_REPEATED
     ) as writer:
-        for block in range(blocks):
+        for block in blocks:
             tables = list(_block(sources, block, crawl, segment))
             table = pa.concat_tables(tables) if tables else CANDIDATE.empty_table()
             # One chunk: pages end where the rows say, so that the rows alone decide the bytes.

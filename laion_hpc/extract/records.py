@@ -11,12 +11,14 @@ from __future__ import annotations
 import mmap
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from isal import igzip_lib, isal_zlib
+
+from laion_hpc.extract.windows import Window, Windows
 
 MAX_RECORD_BYTES = 1 << 26
 """Inflated. Common Crawl cuts pages at 5 MB and their metadata is smaller still; a record beyond
@@ -75,13 +77,22 @@ def read_records(path: Path) -> Iterator[Record | Damage]:
     Memory: a few times `MAX_RECORD_BYTES` at most. Raises NotAWatError if the file is empty or
     something else, OSError if it cannot be read.
     """
+    return cast(Iterator[Record | Damage], _read(path, windows=False))
+
+
+def read(path: Path) -> Iterator[Window | Record | Damage]:
+    """The same, with most records in windows."""
+    return _read(path, windows=True)
+
+
+def _read(path: Path, *, windows: bool) -> Iterator[Window | Record | Damage]:
     with path.open("rb") as stream:
         start = stream.read(512)
         if not start:
             raise NotAWatError("the file is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if start.startswith(_GZIP[:2]):
-                yield from _members(data)
+                yield from _members_in_windows(data) if windows else _members(data, 0, len(data))
             elif start.startswith(_WARC):
                 yield from _split(data, 0)
             elif start.lstrip()[:1] == b"<":
@@ -132,10 +143,26 @@ class _Member:
         return self._fed - len(self._inflate.unused_data)
 
 
-def _members(data: mmap.mmap) -> Iterator[Record | Damage]:
+def _members_in_windows(data: mmap.mmap) -> Iterator[Window | Record | Damage]:
     position, size = 0, len(data)
-    with memoryview(data) as view:
+    windows = Windows(data, MAX_RECORD_BYTES)
+    try:
         while position < size:
+            window, end = windows.at(position)
+            if window is None:
+                position = yield from _members(data, position, end)
+            else:
+                yield window
+                position = end
+    finally:
+        windows.close()
+
+
+def _members(data: mmap.mmap, position: int, until: int) -> Generator[Record | Damage, None, int]:
+    """One by one those that begin before `until`, from `position` on; where the next begins."""
+    size = len(data)
+    with memoryview(data) as view:
+        while position < until:
             following = _NEXT_GZIP.search(data, position + 1)
             end = following.start() if following else size
             inflate = isal_zlib.decompressobj(31)
@@ -170,6 +197,7 @@ def _members(data: mmap.mmap) -> Iterator[Record | Damage]:
                 position = after
             else:
                 position = member.after
+    return position
 
 
 def _single(inflated: bytes, offset: int) -> Record | None:

@@ -9,18 +9,19 @@ defines the result: the tests compare the two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from laion_hpc.compiled import compiled
 from laion_hpc.extract import kernel
+from laion_hpc.extract.plain import Bytes
 from laion_hpc.extract.text import characters
+from laion_hpc.extract.windows import PADDING
 
-_find: Any = kernel.find
-_gather: Any = kernel.gather
-
-Bytes = kernel.Bytes
 Numbers = npt.NDArray[np.int64]
 
 _MIN_LINK_BYTES = len('{"path":"IMG@/src"}')
@@ -50,8 +51,8 @@ class Found(NamedTuple):
 class Pages(NamedTuple):
     """What the kernel needs to know of the pages of a batch."""
 
-    ends: Numbers
-    """Where in the buffer the links of each page end."""
+    spans: Numbers
+    """Where in the buffer the links of each page are; shape (pages, 2)."""
     base_kind: Bytes
     prefixes: Bytes
     """The directories of the bases, one after the other."""
@@ -67,38 +68,45 @@ class Limits(NamedTuple):
     min_text: int
     max_text: int
     max_url: int
-    extensions: Bytes
-    """Each extension followed by a slash, which none can hold."""
+    extensions: npt.NDArray[np.uint64]
+    """Those of up to eight bytes, the first byte lowest."""
+    longer: bool
+    """Whether there are longer ones."""
     characters: Bytes
     """`text.characters`."""
 
 
 def limits(min_text: int, max_text: int, max_url: int, extensions: frozenset[str]) -> Limits:
     """`Limits` from the values of `links.Rules`."""
-    listed = "".join(f"{extension}/" for extension in sorted(extensions) if "/" not in extension)
-    return Limits(
-        min_text, max_text, max_url, np.frombuffer(listed.encode(), np.uint8), characters()
-    )
+    encoded = sorted(extension.encode() for extension in extensions)
+    packed = [int.from_bytes(one, "little") for one in encoded if len(one) <= 8]
+    longer = len(packed) < len(encoded)
+    listed = np.array(packed, np.uint64)
+    return Limits(min_text, max_text, max_url, listed, longer, characters())
 
 
-def padded(pieces: list[Any]) -> bytes:
-    """Joins the links of pages into a buffer for `find`: a whole number of 64-bit words."""
-    size = sum(map(len, pieces))
-    return b"".join([*pieces, bytes(16 - size % 8)])
+def joined(pieces: Sequence[Any], first: Bytes | None = None) -> Bytes:
+    """Bytes one after the other, after those of `first`, as a buffer for `find`."""
+    size = sum(map(len, pieces)) + (0 if first is None else len(first))
+    begin = [] if first is None else [first.data]
+    return np.frombuffer(b"".join([*begin, *pieces, bytes(PADDING + 8 - size % 8)]), np.uint8)
 
 
-def find(buffer: bytes, pages: Pages, rules: Limits) -> Found:
-    """All image links in a buffer made by `padded`."""
+def find(buffer: Bytes, pages: Pages, rules: Limits) -> Found:
+    """All image links of the pages.
+
+    `buffer` is not to be written to; PADDING bytes without links follow them.
+    """
     most = len(buffer) // _MIN_LINK_BYTES + 1
     spans = [np.empty((most, 2), np.int64) for _ in range(4)]
     page, position = np.empty(most, np.int64), np.empty(most, np.int64)
     status = [np.empty(most, np.uint8) for _ in range(3)]
     resolved = np.empty(2 * len(buffer) + len(pages.prefixes), np.uint8)
-    strange = np.zeros(len(pages.ends), np.uint8)
-    data = np.frombuffer(buffer, np.uint8)
-    number = _find(
-        data,
-        data.view(np.uint64),
+    strange = np.zeros(len(pages.spans), np.uint8)
+    number = _find()(
+        buffer,
+        buffer.view(np.uint16),
+        buffer.view(np.uint64),
         *pages,
         *rules,
         page,
@@ -132,5 +140,34 @@ def gather(first: Bytes, second: Bytes, spans: Numbers) -> tuple[Bytes, npt.NDAr
     offsets = np.zeros(len(spans) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     data = np.empty(offsets[-1], np.uint8)
-    _gather(first, second, spans, offsets, data)
+    _gather()(_kept(first), _kept(second), spans, offsets, data)
     return data, offsets.astype(np.int32)
+
+
+def _kept(data: Bytes) -> Bytes:
+    """The same, as an array that is not to be written to: the one kind that is compiled for."""
+    data = data.view()
+    data.flags.writeable = False
+    return data
+
+
+@lru_cache(maxsize=1)
+def _find() -> Any:
+    nothing = np.frombuffer(bytes(PADDING), np.uint8)
+    number, span, byte = np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty(0, np.uint8)
+    pages = Pages(span, byte, nothing, np.empty((0, 3), np.int64), byte)
+    rules = Limits(0, 0, 0, np.empty(0, np.uint64), False, byte)
+    spans, status = [span] * 4, [byte] * 3
+    return compiled(
+        kernel.find, nothing, nothing.view(np.uint16), nothing.view(np.uint64), *pages, *rules,
+        number, number, *spans, *status, byte, byte,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _gather() -> Any:
+    nothing = np.frombuffer(bytes(8), np.uint8)
+    spans = np.empty((0, 2), np.int64)
+    return compiled(
+        kernel.gather, nothing, nothing, spans, np.zeros(1, np.int64), np.empty(0, np.uint8)
+    )

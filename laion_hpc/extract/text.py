@@ -60,8 +60,9 @@ def clean(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", text).split())
 
 
+@lru_cache(maxsize=1 << 12)
 def _repaired(text: str) -> str:
+    """Cached, for a page's title and alt, and a site's pages, say the same."""
     from ftfy import fix_encoding
-    from ftfy.badness import is_bad  # the heuristic that fix_encoding asks first
 
-    return fix_encoding(text) if is_bad(text) else text
+    return fix_encoding(text)  # which asks ftfy.badness.is_bad first

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import xxhash
@@ -14,11 +16,12 @@ from laion_hpc import config as settings
 from laion_hpc import ledger
 from laion_hpc.config import Config
 from laion_hpc.errors import InputError
-from laion_hpc.extract.extraction import Extraction
-from laion_hpc.extract.parts import Candidates
-from laion_hpc.extract.records import Damage, NotAWatError, Record, read_records
 from laion_hpc.ledger import Ledger
 from laion_hpc.transfer import fetch, is_url
+
+if TYPE_CHECKING:
+    from laion_hpc.extract.records import Damage, Record
+    from laion_hpc.extract.windows import Window
 
 _SAMPLED_BYTES = 1 << 16
 
@@ -56,13 +59,16 @@ def fingerprint(address: str) -> str:
 
 
 @cache
-def _keep_memory() -> None:
-    """Have the C library keep what is freed for the next batch: spares a tenth of the time.
+def _settle() -> None:
+    """Make this process fit for millions of small things; once.
 
-    By default it goes back to the system, and every batch gets its memory anew, page by page.
+    Have the C library keep what is freed for the next batch: spares a tenth of the time. By
+    default it goes back to the system, and every batch gets its memory anew, page by page.
     Freeing one large block raises glibc's own limits, to 64 MB (mallopt(3), M_MMAP_THRESHOLD).
+    And have Python's garbage collector leave out what the imports made: it stays anyway.
     """
     bytes(31 << 20)
+    gc.freeze()
 
 
 def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
@@ -71,7 +77,12 @@ def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
     Returns its ledger, `parts/NAME.ledger.json`, which lists its runs; or a Failure if the WAT
     cannot be fetched or opened or is none. Trouble with the output is raised.
     """
-    _keep_memory()
+    # Here, for a leader that leaves the work to others need not load all that it takes.
+    from laion_hpc.extract.extraction import Extraction
+    from laion_hpc.extract.parts import Candidates
+    from laion_hpc.extract.records import NotAWatError
+
+    _settle()
     name = name_of(address)
     digest, source = settings.digest(config, "extract"), fingerprint(address)
     where = parts / f"{name}.ledger.json"
@@ -104,9 +115,11 @@ class _UnreadableError(Exception):
     """The operating system refuses the WAT."""
 
 
-def _readable(path: Path) -> Iterator[Record | Damage]:
+def _readable(path: Path) -> Iterator[Window | Record | Damage]:
     """The records; an OSError of reading them becomes _UnreadableError, others stay."""
-    records = read_records(path)
+    from laion_hpc.extract import records as wat_records
+
+    records = wat_records.read(path)
     while True:
         try:
             item = next(records)

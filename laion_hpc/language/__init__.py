@@ -12,14 +12,15 @@ before or after it, on every CPU.
 | `identify` | the interface |
 | `loop` | the loop over texts |
 | `letters` | what is read of a text: letters, lower case, repetitions left out |
-| `network` | features, and the network on them |
+| `runs` | the runs of characters in them |
+| `features` | what the network is given |
+| `network` | the network, for four texts at a time |
 | `model` | weights and the table of characters, `cld3.npz` |
-| `compiled` | machine code by numba, and where it is kept |
 
-About 4 µs a text where CLD3 takes 15 to 30 (`benchmarks/language.py`), mostly because nothing is
-allocated per text and the network's loops use the CPU's vectors. The first call of a process takes
-half a second to import numba and load the machine code; the first on a machine some 10 s to
-compile it.
+About 2.6 µs a text where CLD3 takes 15 to 30 (`benchmarks/language.py`): nothing is allocated per
+text, the sums are the CPU's vectors, and four texts share the reading of the weights. Machine code
+is made and kept by `laion_hpc.compiled`: the first call of a process takes half a second to import
+numba and load it; the first on a machine some 15 s to compile it.
 """
 
 from laion_hpc.language.identify import (

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.language.compiled import part
+from laion_hpc.compiled import part
 from laion_hpc.language.model import INVALID, LOWER_BITS
 
 READ_BYTES = 10_000

@@ -7,17 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from laion_hpc.compiled import compiled
 from laion_hpc.language import model
-from laion_hpc.language.compiled import compiled
+from laion_hpc.language.features import INPUTS, RELEVANT_SCRIPTS, features
 from laion_hpc.language.letters import PREDICTIONS, ROOM, letters, read, snippets, squeeze
-from laion_hpc.language.network import (
-    HIDDEN,
-    INPUTS,
-    LANGUAGES,
-    RELEVANT_SCRIPTS,
-    features,
-    infer,
-)
+from laion_hpc.language.network import HIDDEN, LANGUAGES, TOGETHER, infer, most_likely
 
 RELIABLE = 0.7
 RELIABLE_HR_BS = 0.5
@@ -45,30 +39,41 @@ def identify(
     marked = np.empty(3 * ROOM, np.uint8)
     codes = np.empty(3 * ROOM, np.int32)
     left = np.empty(3 * ROOM, np.uint8)
+    words = np.empty(3 * ROOM, np.uint32)
+    mixed = np.empty(3 * ROOM, np.uint32)
     rows = np.empty((4, 3 * ROOM), np.uint16)
     counts = np.empty(RELEVANT_SCRIPTS, np.int64)
     predictions = np.zeros(PREDICTIONS, np.uint32)
-    inputs = np.empty(INPUTS, np.float32)
-    hidden = np.empty(HIDDEN, np.float32)
-    used = np.empty(HIDDEN + 1, np.int32)
-    scores = np.empty(len(weights.output_bias), np.float32)
+    inputs = np.zeros((TOGETHER, INPUTS), np.float32)
+    hidden = np.empty((TOGETHER, HIDDEN), np.float32)
+    scores = np.empty((TOGETHER, len(weights.output_bias)), np.float32)
+    waiting = np.empty(TOGETHER, np.int64)
+    many = 0
     for n in range(len(language)):
         language[n], probability[n], reliable[n] = LANGUAGES, 0, False
         stop, known = read(data, offsets[n], offsets[n + 1], weights.characters, codes)
         size = letters(codes, stop, known, weights.characters, out)
-        if size < min_bytes:
+        if size >= min_bytes:
+            size = squeeze(out, size, predictions, codes)
+        if size >= min_bytes:
+            text = out
+            if size > max_bytes:
+                size = snippets(out, size, max_bytes, chosen)
+                text = chosen
+            features(
+                text, size, weights, inputs, many, marked, codes, left, words, mixed, rows, counts
+            )
+            waiting[many] = n
+            many += 1
+        if many < TOGETHER and n < len(language) - 1:
             continue
-        size = squeeze(out, size, predictions, codes)
-        if size < min_bytes:
-            continue
-        text = out
-        if size > max_bytes:
-            size = snippets(out, size, max_bytes, chosen)
-            text = chosen
-        features(text, size, weights, inputs, marked, codes, left, rows, counts)
-        best, likely = infer(inputs, weights, hidden, used, scores)
-        language[n], probability[n] = best, likely
-        reliable[n] = likely >= np.float32(RELIABLE_HR_BS if best in (_HR, _BS) else RELIABLE)
+        infer(inputs, weights, hidden, scores)
+        for k in range(many):
+            best, likely = most_likely(scores, k)
+            language[waiting[k]], probability[waiting[k]] = best, likely
+            least = np.float32(RELIABLE_HR_BS if best in (_HR, _BS) else RELIABLE)
+            reliable[waiting[k]] = likely >= least
+        many = 0
 
 
 def ready() -> Callable[..., Any]:

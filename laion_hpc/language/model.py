@@ -19,7 +19,7 @@ INVALID = 255
 """Stands for the script of code points that may not be interchanged."""
 
 LANES = 16
-"""Rows are padded to a multiple of so many floats, so that loops over them need no rest."""
+"""Columns of weights are in groups of so many, the last filled up with zeros."""
 
 
 class Model(NamedTuple):
@@ -40,11 +40,11 @@ class Model(NamedTuple):
     scripts: NDArray[np.float32]
     """(103, 8)"""
     hidden: NDArray[np.float32]
-    """(80, 208)"""
+    """(13, 80, 16): 208 columns in groups, of each its 80 rows."""
     hidden_bias: NDArray[np.float32]
     """(208,)"""
     output: NDArray[np.float32]
-    """(208, 112): the columns after the 109th are padding."""
+    """(7, 208, 16): of the 112 columns those after the 109th are padding."""
     output_bias: NDArray[np.float32]
     """(112,)"""
 
@@ -65,6 +65,11 @@ def load() -> Model:
         lower = arrays["lower"]
         characters[lower[:, 0]] = lower[:, 1]
         characters |= arrays["script_of"].astype(np.uint32) << np.uint32(LOWER_BITS)
+
+        def in_groups(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+            grouped = weights.reshape(len(weights), -1, LANES).transpose(1, 0, 2)
+            return np.ascontiguousarray(grouped)
+
         missing = -len(arrays["output_bias"]) % LANES
         return Model(
             characters,
@@ -74,9 +79,9 @@ def load() -> Model:
             by_hash("quadgrams"),
             embedding("relevant_scripts"),
             embedding("scripts"),
-            arrays["hidden"],
+            in_groups(arrays["hidden"]),
             arrays["hidden_bias"],
-            np.pad(arrays["output"], ((0, 0), (0, missing))),
+            in_groups(np.pad(arrays["output"], ((0, 0), (0, missing)))),
             np.pad(arrays["output_bias"], (0, missing)),
         )
 

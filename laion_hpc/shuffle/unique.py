@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from numba import njit
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from laion_hpc.compiled import compiled
+
+Array = Any
 
 
-@njit(cache=True, nogil=True)
-def best_rows(  # type: ignore[no-untyped-def]
-    left, low, high, length, wat, offset, link, table, stays
-):
+def _best_rows(
+    left: Array, low: Array, high: Array, length: Array, wat: Array, offset: Array, link: Array,
+    table: Array, stays: Array,
+) -> None:  # fmt: skip
     """Marks in `stays` the row of each key with the longest text, then the earliest.
 
     Only the rows marked in `left` count. `table` is zeros, int32, a power of two longer than they
@@ -43,3 +50,15 @@ def best_rows(  # type: ignore[no-untyped-def]
                     table[place] = row + 1
                 break
             place = (place + 1) & mask
+
+
+def best_rows(*arrays: Array) -> None:
+    """`_best_rows` in machine code; the first call in a process loads or compiles it."""
+    _loop()(*arrays)
+
+
+@lru_cache(maxsize=1)
+def _loop() -> Any:
+    mark, place = np.empty(0, np.bool_), np.empty(0, np.int32)
+    low, high, where = np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.int64)
+    return compiled(_best_rows, mark, low, high, place, place, where, place, place, mark)

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import gzip
 import random
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laion_hpc.extract import records
+from laion_hpc.extract import records, walk, windows
 from laion_hpc.extract.records import Damage, NotAWatError, Record, read_records
+from laion_hpc.extract.windows import Window
 from tests.extract.wats import page, payload, record, some_pages, write_wat
 
 
 def read(path: Path) -> tuple[list[Record], list[Damage]]:
+    """What is read one by one, which is also what windows hold."""
     items = list(read_records(path))
+    assert [item for window in records.read(path) for item in taken_apart(window)] == items
     return (
         [item for item in items if isinstance(item, Record)],
         [item for item in items if isinstance(item, Damage)],
     )
+
+
+def taken_apart(item: Window | Record | Damage) -> Iterator[Record | Damage]:
+    if not isinstance(item, Window):
+        yield item
+        return
+    ends = [*item.spans[1:, 0].tolist(), int(item.spans[-1, 2]) + 4]
+    for offset, (start, begin, end), after, flags in zip(
+        item.offset.tolist(), item.spans.tolist(), ends, item.flags.tolist(), strict=True
+    ):
+        data = item.data[start:after].tobytes()
+        payload = item.data[begin:end].tobytes()
+        assert bool(flags & walk.IMAGE) == (b"IMG@/src" in data)
+        if flags & walk.IMAGE:
+            assert bool(flags & walk.LICENSE) == (b"creativecommons.org" in payload)
+        else:
+            assert bool(flags & walk.CUT) == (payload[:1] == b"{" and payload[-1:] != b"}")
+        yield Record(offset, data, begin - start, end - start)
 
 
 def body(item: Record) -> bytes:
@@ -206,3 +229,53 @@ def test_all_forms_of_one_wat_hold_the_same(tmp_path: Path) -> None:
     bodies = [body(item) for item in read(packed)[0]]
     assert len(bodies) == 11
     assert [body(item) for item in read(plain)[0]] == bodies
+
+
+def window_sizes(path: Path) -> list[int]:
+    """Records in each window; 0 for what is read the careful way."""
+    return [len(one.flags) if isinstance(one, Window) else 0 for one in records.read(path)]
+
+
+def test_undamaged_members_are_read_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = members_of(40)
+    path = tmp_path / "x.warc.wat.gz"
+    path.write_bytes(b"".join(pieces))
+    assert window_sizes(path) == [40]
+    size = len(gzip.decompress(pieces[0]))
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 10 * size + 5)
+    assert max(window_sizes(path)) == 10 and sum(window_sizes(path)) == 40
+    assert len(read(path)[0]) == 40
+    # Damage costs its own window only; what is larger than one is read by itself.
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 5 * size)
+    large = record(payload(page(links=[{"x": "y" * 6 * size}])))
+    path.write_bytes(b"".join([*pieces[:20], large, pieces[20][:-9], *pieces[21:]]))
+    good, bad = read(path)
+    assert (len(good), len(bad)) == (40, 1)
+    assert sum(window_sizes(path)) >= 25
+
+
+def test_what_looks_like_a_member_is_not_taken_for_one(tmp_path: Path) -> None:
+    """Stored, not compressed, gzip's magic number stands in the middle of members."""
+    inside = b"\x1f\x8b\x08" + bytes(7)
+    pieces = []
+    for n in range(30):
+        plain = record(payload(page(f"http://e.org/{n}")) + inside * (n % 3), gzipped=False)
+        packer = zlib.compressobj(0, zlib.DEFLATED, 31)
+        pieces.append(packer.compress(plain) + packer.flush())
+    path = tmp_path / "x.warc.wat.gz"
+    path.write_bytes(b"".join(pieces))
+    good, bad = read(path)
+    assert [item.offset for item in good] == [sum(map(len, pieces[:n])) for n in range(30)]
+    assert not bad
+
+
+def test_marks_at_every_place(tmp_path: Path) -> None:
+    """Compiled code compares blocks: what straddles two of them is found as well."""
+    for mark in (b"IMG@/src", b"IMG@/sr", b"creativecommons.org", b"IMG@/src creativecommons.org"):
+        bodies = [b"{" + b"M" * n + mark + b"G@c" * (n % 50) + b"}" * (n % 2) for n in range(300)]
+        path = tmp_path / "x.warc.wat.gz"
+        path.write_bytes(b"".join(map(record, bodies)))
+        good, bad = read(path)
+        assert [body(item) for item in good] == bodies and not bad

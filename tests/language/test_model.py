@@ -7,9 +7,11 @@ import unicodedata
 import numpy as np
 
 from laion_hpc.language import CODES, UNDETERMINED
+from laion_hpc.language.features import HAN, HANGUL, INPUTS, LATIN
 from laion_hpc.language.letters import COMMON, INHERITED
-from laion_hpc.language.model import INVALID, LOWER_BITS, load
-from laion_hpc.language.network import HAN, HANGUL, HIDDEN, INPUTS, LANGUAGES, LATIN
+from laion_hpc.language.model import INVALID, LANES, LOWER_BITS, load
+from laion_hpc.language.network import HIDDEN, LANGUAGES
+from laion_hpc.language.runs import ROWS
 
 TABLE = load().characters
 LOWER = TABLE & np.uint32((1 << LOWER_BITS) - 1)
@@ -44,8 +46,10 @@ def test_scripts_are_of_letters_and_marks() -> None:
 
 def test_shapes() -> None:
     model = load()
-    assert model.hidden.shape == (INPUTS, HIDDEN)
-    assert model.output.shape[0] == HIDDEN and model.output.shape[1] >= LANGUAGES
+    assert model.hidden.shape == (HIDDEN / LANES, INPUTS, LANES)
+    groups, rows, lanes = model.output.shape
+    assert rows == HIDDEN and groups * lanes >= LANGUAGES
+    assert tuple(len(table) - 1 for table in model[1:5]) == ROWS
     assert len(model.scripts) == HANGUL + 1
     assert all(not table[-1].any() for table in model[1:5])
     assert len(CODES) == LANGUAGES + 1 and CODES[UNDETERMINED] == "" and len(set(CODES)) == 110

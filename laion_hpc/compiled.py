@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +27,53 @@ import llvmlite.binding
 import numba
 
 _config: Any = numba.config
+_OPTIONS = {"SLP_VECTORIZE": 1}
+"""Eight sums kept in a tuple become one vector; numba leaves LLVM's pass for that out."""
+
 _log = logging.getLogger(__name__)
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """A function that compiled ones may call. Becomes part of them; never called from Python."""
+    """A function that compiled ones may call. Becomes part of them; never called from Python.
+
+    It must be in the folder of the modules of those that call it: their cache depends on all
+    sources of that folder, and on no others.
+    """
     return _compiler(cache=False)(function)
 
 
 def compiled(function: Callable[..., Any], *example: Any) -> Callable[..., Any]:
     """The function in machine code for arguments of the types of `example`, with which it is
     called once. From the cache if there; any trouble with the cache only costs the time to
-    compile (some 10 s)."""
-    folder = cache_folder()
+    compile (some 20 s)."""
+    folder = cache_folder(function)
     if folder is not None:
-        before = _config.CACHE_DIR
-        _config.CACHE_DIR = str(folder)
         try:
-            kept: Callable[..., Any] = _compiler(cache=True)(function)
-            kept(*example)
-            return kept
+            with _set(CACHE_DIR=str(folder), **_OPTIONS):
+                kept: Callable[..., Any] = _compiler(cache=True)(function)
+                kept(*example)
+                return kept
         except Exception as error:  # a disk full, a file cut short by a crash, …
             _log.warning("cannot use the compiled code in %s: %s", folder, error)
             shutil.rmtree(folder, ignore_errors=True)  # so that the next process keeps it anew
-        finally:
-            _config.CACHE_DIR = before
-    fresh: Callable[..., Any] = _compiler(cache=False)(function)
-    fresh(*example)
-    return fresh
+    with _set(**_OPTIONS):
+        fresh: Callable[..., Any] = _compiler(cache=False)(function)
+        fresh(*example)
+        return fresh
+
+
+@contextlib.contextmanager
+def _set(**settings: Any) -> Iterator[None]:
+    """Numba's global settings, and afterwards as they were."""
+    _config.reload_config()  # as the compiler does, if the environment has changed: undoing these
+    before = {name: getattr(_config, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            setattr(_config, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(_config, name, value)
 
 
 def _compiler(*, cache: bool) -> Any:
@@ -62,10 +82,11 @@ def _compiler(*, cache: bool) -> Any:
     return numba.njit(nogil=True, error_model="numpy", cache=cache)
 
 
-def cache_folder() -> Path | None:
+def cache_folder(function: Callable[..., Any]) -> Path | None:
     """The folder for this combination, made if need be; None if there is none to write to."""
+    sources = Path(function.__code__.co_filename).parent
     for base in _bases():
-        folder = base / _combination()
+        folder = base / _combination(sources)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             safe = _is_ours(folder) and _is_ours(base)
@@ -96,11 +117,17 @@ def _is_ours(folder: Path) -> bool:
     return found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
-def _combination() -> str:
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
+def _combination(sources: Path) -> str:
+    digest = hashlib.sha256(_digest_of(sources))
     versions = sys.version, numba.__version__, llvmlite.__version__
     cpu = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
     digest.update("\n".join((*versions, *cpu)).encode())
     return digest.hexdigest()[:24]
+
+
+@lru_cache
+def _digest_of(sources: Path) -> bytes:
+    digest = hashlib.sha256()
+    for source in (Path(__file__), *sorted(sources.glob("*.py"))):
+        digest.update(source.read_bytes())
+    return digest.digest()

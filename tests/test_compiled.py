@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
 
-from laion_hpc.language import compiled
-from tests.language import looping
+from laion_hpc import compiled
+from laion_hpc.language import letters
+from tests import looping
 
 NUMBERS = np.arange(101)
 
@@ -43,7 +45,7 @@ def test_the_next_process_loads_what_this_one_compiled(cache: Path) -> None:
 
 
 def test_many_processes_come_first_at_once(cache: Path) -> None:
-    command = [sys.executable, "-m", "tests.language.looping"]
+    command = [sys.executable, "-m", "tests.looping"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate()[0].strip() for process in running] == ["5050"] * 4
     assert not [path for path in files(cache) if path.suffix not in (".nbi", ".nbc")]
@@ -66,19 +68,21 @@ def test_a_file_cut_short_costs_only_time(
 
 
 def test_numbas_own_setting_is_left_alone(cache: Path) -> None:
-    before = numba.config.CACHE_DIR
+    numba.config.reload_config()  # the fixture changed the environment
+    before = numba.config.CACHE_DIR, numba.config.SLP_VECTORIZE
     looping.ready()
-    assert before == numba.config.CACHE_DIR
+    assert before == (numba.config.CACHE_DIR, numba.config.SLP_VECTORIZE)
 
 
 def test_every_source_and_cpu_has_a_folder_of_its_own(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = compiled.cache_folder()
+    here = compiled.cache_folder(looping.total)
     assert here is not None and here.parent == cache
     assert here.stat().st_mode & 0o777 == 0o700
+    assert compiled.cache_folder(letters.encode.py_func) not in (None, here)
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "another")
-    assert compiled.cache_folder() not in (None, here)
+    assert compiled.cache_folder(looping.total) not in (None, here)
 
 
 def test_the_first_folder_that_can_be_written_to(
@@ -88,11 +92,11 @@ def test_the_first_folder_that_can_be_written_to(
     blocked.write_text("no folder can be made in here")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    found = compiled.cache_folder()
+    found = compiled.cache_folder(looping.total)
     assert found is not None and found.parent == tmp_path / "xdg" / "laion_hpc"
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    found = compiled.cache_folder()
+    found = compiled.cache_folder(looping.total)
     assert found is not None and found.parent == tmp_path / f"laion_hpc-{os.getuid()}"
 
 
@@ -109,7 +113,25 @@ def test_a_folder_that_others_can_write_to_is_not_used(
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with caplog.at_level(logging.WARNING):
-        assert compiled.cache_folder() is None
+        assert compiled.cache_folder(looping.total) is None
         assert looping.ready()(NUMBERS) == 5050
     assert "NUMBA_CACHE_DIR" in caplog.text
     assert not files(shared)
+
+
+def test_settings_hold_while_it_compiles(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba reads its settings anew at every compilation if a variable of the environment is."""
+    found = []
+
+    def observed(*, cache: bool) -> Any:
+        def decorate(function: Any) -> Any:
+            numba.config.reload_config()
+            found.append((numba.config.SLP_VECTORIZE, numba.config.CACHE_DIR))
+            return function
+
+        return decorate
+
+    monkeypatch.setattr(compiled, "_compiler", observed)
+    monkeypatch.setenv("NUMBA_DEVELOPER_MODE", "0")
+    looping.ready()
+    assert found == [(1, str(compiled.cache_folder(looping.total)))]
