@@ -2,7 +2,7 @@
 
 The rows pass in memory on their way to the joined parts, row group by row group; here each is
 looked at once for all subsets. Memory is bounded by a row group, the number of distinct values and
-hosts, of which DuckDB puts aside on disk what is too much, and eight bytes for each row.
+hosts (`Authorities`), and eight bytes for each row.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_hpc.atomic import atomic
+from laion_hpc.release.authorities import Authorities
 from laion_hpc.release.columns import SPLITS
 from laion_hpc.release.tally import COUNTS, Coded, coded
 
@@ -51,6 +52,7 @@ class Counting:
         # By split, and what a thread counts is its own: a column for the split, one per subset.
         self._sums: dict[str, dict[str, Sums]] = {}
         self._bits: dict[str, list[npt.NDArray[np.int64]]] = {}
+        self._hosts: dict[str, Authorities] = {}
         # A predicate may end in a comment.
         bits = [f"(coalesce(({one}\n)::BIGINT, 0) << {n})" for n, one in enumerate(where.values())]
         self._belongs = " | ".join(bits) or "0::BIGINT"
@@ -58,11 +60,6 @@ class Counting:
         # One thread: what is asked of rows comes back in their order.
         self._connection.execute("SET threads = 1; SET memory_limit = '2GB'")
         self._connection.execute("SET temp_directory = ?", [str(scratch)])
-        counts = "".join(f', "{name}" BIGINT' for name in self._subsets)
-        self._connection.execute(
-            "CREATE TABLE authorities "
-            f"(split VARCHAR, hash UBIGINT, authority VARCHAR, n BIGINT{counts})"
-        )
 
     def of(self, split: str) -> Callable[[pa.Table], None]:
         """A function that counts further rows of a split, one call after the other."""
@@ -70,7 +67,7 @@ class Counting:
         implied = IMPLIED.get(split)
         rows = "rows" if implied is None else f"(SELECT *, '{implied}' AS LANGUAGE FROM rows)"
         belongs = f"SELECT {self._belongs} AS bits FROM {rows}"
-        hosts = _hosts_sql(split, len(self._subsets))
+        hosts = self._hosts[split] = Authorities(1 + len(self._subsets))
         sums = self._sums[split] = {}
         found = self._bits[split] = []
 
@@ -78,9 +75,7 @@ class Counting:
             cursor.register("rows", table)
             bits = np.asarray(cursor.execute(belongs).fetchnumpy()["bits"]).astype(np.int64)
             found.append(bits)
-            urls = {f"in{n}": bits >> n & 1 == 1 for n in range(len(self._subsets))}
-            cursor.register("urls", pa.table({"URL": table["URL"], **urls}))
-            cursor.execute(hosts)
+            hosts.add(table["URL"], bits)
             groups, members = _grouped(bits, len(self._subsets))
             for one in coded(table, self._heads, implied):
                 if one.name not in sums:
@@ -106,35 +101,26 @@ class Counting:
         columns = zip(*rows, strict=True) if rows else ([] for _ in COUNTS)
         arrays = [pa.array(one, field.type) for one, field in zip(columns, COUNTS, strict=True)]
         _write(counts, pa.Table.from_arrays(arrays, schema=COUNTS))
-        names = ["n", *self._subsets]
-        total = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in names)
+        tables = [self._authorities(split) for split in SPLITS.values() if split in self._hosts]
+        self._connection.register("authorities", pa.concat_tables(tables))
         # A host that stands there with and without its port has two rows; order is by a number.
         found = self._connection.sql(
-            f"""SELECT split, {HOST_OF_AUTHORITY} AS host, * EXCLUDE (split, authority) FROM (
-                SELECT split, any_value(authority) AS authority, {total}
-                FROM authorities GROUP BY split, hash) ORDER BY split, hash(host)"""
+            f"""SELECT split, {HOST_OF_AUTHORITY} AS host, * EXCLUDE (split, authority)
+            FROM authorities ORDER BY split, hash(host)"""
         )
         _write(hosts, found.to_arrow_table())
+
+    def _authorities(self, split: str) -> pa.Table:
+        words, counts = self._hosts[split].found()
+        names = ["n", *self._subsets]
+        sums = {name: counts[:, column] for column, name in enumerate(names)}
+        return pa.table({"split": pa.repeat(split, len(words)), "authority": words, **sums})
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-
-
-def _hosts_sql(split: str, subsets: int) -> str:
-    """Count rows by what stands between the second and the third slash, in all and by subset.
-
-    Equal ones are found by 64 bits of a hash, which is faster than by the words: of a million, two
-    share them with a probability of 3 in 10⁸.
-    """
-    of_subsets = "".join(f", count(*) FILTER (WHERE in{number})" for number in range(subsets))
-    return (
-        f"INSERT INTO authorities SELECT '{split}', hash, any_value(authority), "
-        f"count(*){of_subsets} FROM (SELECT *, hash(authority) AS hash FROM ("
-        "SELECT *, split_part(URL, '/', 3) AS authority FROM urls)) GROUP BY hash"
-    )
 
 
 class Sums:
