@@ -61,6 +61,7 @@ class Cluster:
             hostname=socket.gethostname().split(".")[0],
             ports=_free_ports(),
             password=secrets.token_hex(16),
+            first_job=1 + secrets.randbelow(50_000_000),
         )
         self.environment = _environment(self.site)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}

@@ -32,6 +32,9 @@ class Site:
     hostname: str
     ports: Ports
     password: str
+    first_job: int
+    """MPICH names its shared memory after the job: what a killed one of an earlier cluster has left
+    would keep the ranks of a job with the same number from starting."""
 
     @property
     def slurm_conf(self) -> Path:
@@ -66,6 +69,7 @@ def slurm_conf(site: Site) -> str:
     )
     return f"""\
 ClusterName=laion
+FirstJobId={site.first_job}
 SlurmctldHost={site.hostname}(127.0.0.1)
 SlurmctldPort={site.ports.slurmctld}
 SlurmUser=root
