@@ -44,7 +44,7 @@ FROM (SELECT 'CC-MAIN-2022-40-' || lpad('{block}', 4, '0') || '-'
       || lpad((i // 10000)::VARCHAR, 5, '0') || '-' || lpad((i % 10000)::VARCHAR, 5, '0') AS key,
   i, h, (pow((h // 256 % 1000003) / 1000003.0, 4) * 300000)::INT AS host,
   ['en', 'en', 'de', 'fr', 'es', 'ru', 'ja', ''][1 + (h // 2048 % 8)::INT] AS language
-  FROM (SELECT i, hash(i + {block} * 1000000000) AS h FROM range({rows}) AS t(i)))"""
+  FROM (SELECT i, hash(i + {block}::BIGINT * 1000000000) AS h FROM range({rows}) AS t(i)))"""
 COLUMNS = {
     "image_path": "key",
     "http_status": "200::INT",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_hpc.atomic import atomic
+from laion_hpc.compiled import compiled
 from laion_hpc.release.authorities import Authorities
 from laion_hpc.release.columns import SPLITS
 from laion_hpc.release.tally import COUNTS, Coded, coded
@@ -47,6 +49,7 @@ class Counting:
     """
 
     def __init__(self, where: Mapping[str, str], heads: Sequence[str], scratch: Path) -> None:
+        _loop()  # compiled here: each split may be counted in a thread of its own
         self._subsets = list(where)
         self._heads = heads
         # By split, and what a thread counts is its own: a column for the split, one per subset.
@@ -181,17 +184,30 @@ def histogram(
     `codes` (rows,) are whole numbers, `groups` (rows,) the group of each row, and `members`
     (groups, datasets) is 1 where a group is in a dataset.
     """
-    there = np.arange(0)
+    there, low = np.arange(0), 0
     if len(codes):
         low, high = int(codes.min()), int(codes.max())
         if (high - low + 1) * len(members) <= MOST_CELLS:
-            there, codes = np.arange(low, high + 1), codes.astype(np.int64) - low
+            there = np.arange(low, high + 1)
         else:
             there, codes = np.unique(codes, return_inverse=True)
-    cells = np.bincount(codes * len(members) + groups, minlength=len(there) * len(members))
+            low = 0
     # Floating point, which is exact for whole numbers below 2⁵³, for the sake of a fast product.
-    counts = cells.reshape(len(there), len(members)).astype(np.float64) @ members
-    return there, counts.astype(np.int64)
+    cells = np.zeros((len(there), len(members)))
+    _loop()(codes.astype(np.int64, copy=False), low, groups, cells)
+    return there, (cells @ members).astype(np.int64)
+
+
+def _add_up(codes: Any, low: int, groups: Any, cells: Any) -> None:
+    """Add one to `cells` (codes from `low` on, groups) for each row."""
+    for row in range(len(codes)):
+        cells[codes[row] - low, groups[row]] += 1
+
+
+@lru_cache(maxsize=1)
+def _loop() -> Any:
+    none = np.zeros(0, np.int64)
+    return compiled(_add_up, none, 0, none, np.zeros((1, 1)))
 
 
 def _write(path: Path, table: pa.Table) -> None:
