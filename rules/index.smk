@@ -19,7 +19,7 @@ rule index_train:
         "../envs/gpu.yaml"
     threads: 8
     resources:
-        mem_mb=growing(32_000),
+        mem_mb=growing(64_000),  # LAION-5B's own key: 43 GB
         runtime=longer(1_440),
     params:
         file=CONFIG_FILE,
