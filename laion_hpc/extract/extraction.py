@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from laion_hpc import ledger
+from laion_hpc import ledger, utf8
 from laion_hpc.config import Config
 from laion_hpc.extract.batch import Decider, Links, StrangePagesError
 from laion_hpc.extract.classes import language_columns
@@ -196,8 +196,8 @@ class Extraction:
 
     def _first_of_each(self, links: Links) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """The rows whose URL and text come for the first time in the WAT, and their blocks."""
-        ends, urls = _utf8(links.url)
-        rows = np.flatnonzero(self._pairs.first((ends, urls), _utf8(links.text)))
+        ends, urls = utf8.of_column(links.url)
+        rows = np.flatnonzero(self._pairs.first((ends, urls), utf8.of_column(links.text)))
         whole, hashed, blocks = (
             urls.tobytes(),
             xxhash.xxh3_64_intdigest,
@@ -233,12 +233,6 @@ class Extraction:
         if len(self._books.damage) < LISTED_DAMAGE:
             extent = f", {size} bytes" if size else ""
             self._books.damage.append(f"{self._wat}@{offset}{extent}: {reason}")
-
-
-def _utf8(strings: pa.StringArray) -> tuple[npt.NDArray[np.int32], Bytes]:
-    """Offsets and bytes."""
-    _, ends, data = strings.buffers()
-    return np.frombuffer(ends, np.int32), np.frombuffer(data, np.uint8)
 
 
 def _rows(links: Links, pages: list[_Page], languages: tuple[pa.Array, ...]) -> pa.RecordBatch:

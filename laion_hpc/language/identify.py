@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from laion_hpc import utf8
 from laion_hpc.language import model
 
 CODES: tuple[str, ...] = (*model.codes(), "")
@@ -48,11 +49,8 @@ def detect_column(texts: pa.StringArray, min_bytes: int = 5, max_bytes: int = 20
     """`detect` for a column of Arrow without nulls, of type string."""
     if not len(texts):
         return detect((), min_bytes, max_bytes)
-    _, ends, data = texts.buffers()
-    offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    # Without any character there may be no buffer of them.
-    characters = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    return detect_utf8(characters, offsets, min_bytes, max_bytes)
+    offsets, data = utf8.of_column(texts)
+    return detect_utf8(data, offsets, min_bytes, max_bytes)
 
 
 def detect_utf8(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from laion_hpc import utf8
 from laion_hpc.compiled import compiled
 
 _LEAST = 1 << 12
@@ -44,7 +45,7 @@ class Authorities:
         count, _ = _loops()
         row = 0
         for chunk in urls.chunks:
-            offsets, data = _utf8(chunk)
+            offsets, data = utf8.of_column(chunk.cast(pa.string()))
             own = bits[row : row + len(chunk)]
             done = 0
             while True:
@@ -78,13 +79,6 @@ class Authorities:
 
 def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate([array, np.zeros_like(array)])
-
-
-def _utf8(strings: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Offsets and bytes of strings as Arrow keeps them."""
-    _, offsets, data = strings.cast(pa.string()).buffers()
-    ends = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
-    return ends, np.frombuffer(data or b"", np.uint8)
 
 
 def _count(

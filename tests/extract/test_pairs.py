@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.extract.extraction import _utf8
+from laion_hpc import utf8
 from laion_hpc.extract.pairs import Pairs
 
 strings = st.text(st.sampled_from("ab\0é"), max_size=18)
@@ -20,7 +20,7 @@ def first_of_each(batches: list[list[tuple[str, str]]]) -> list[bool]:
     found: list[bool] = []
     for batch in batches:
         columns = (pa.array([pair[n] for pair in batch], pa.string()) for n in (0, 1))
-        found += pairs.first(*map(_utf8, columns)).tolist()
+        found += pairs.first(*map(utf8.of_column, columns)).tolist()
     return found
 
 
