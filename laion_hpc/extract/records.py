@@ -172,21 +172,13 @@ def _members(data: mmap.mmap, position: int, until: int) -> Generator[Record | D
             except _InflateError:
                 inflated = b""
             if inflate.eof:
-                record = _single(inflated, position)
-                if record is not None:
-                    yield record
-                else:
-                    yield from _split(inflated, position)
+                yield from _whole(inflated, position)
                 position = end - len(inflate.unused_data)
                 continue
             member = _Member(view, position)
             inflated = member.read(MAX_RECORD_BYTES)
             if member.ended:
-                record = _single(inflated, position)
-                if record is not None:
-                    yield record
-                else:
-                    yield from _split(inflated, position)
+                yield from _whole(inflated, position)
                 position = member.after
                 continue
             if not member.fault:
@@ -198,6 +190,15 @@ def _members(data: mmap.mmap, position: int, until: int) -> Generator[Record | D
             else:
                 position = member.after
     return position
+
+
+def _whole(inflated: bytes, offset: int) -> Iterator[Record | Damage]:
+    """The records of a member that has been inflated to its end."""
+    record = _single(inflated, offset)
+    if record is not None:
+        yield record
+    else:
+        yield from _split(inflated, offset)
 
 
 def _single(inflated: bytes, offset: int) -> Record | None:
