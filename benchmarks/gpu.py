@@ -1,27 +1,33 @@
-"""embed on one GPU: end to end beside the bare model on tensors that are ready, for B/32 and L/14.
+"""filter and embed on one GPU: end to end beside the bare model on tensors that are ready.
 
-  python benchmarks/gpu.py [--processes 8] [--shards 16] [--samples 2048] [--images TAR] [--compile]
-  python benchmarks/gpu.py --device cpu --models ViT-B-32-quickgelu --samples 16 --batch 8 \\
-      --shards 2          no GPU: does the script work?
+  python benchmarks/gpu.py [--stages filter embed] [--processes 1 2 8] [--compile]
+      [--clip-retrieval PYTHON] [--images TAR] [--shards 16] [--samples 2048]
+  python benchmarks/gpu.py --device cpu --stages filter --samples 16 --batch 8 --shards 2
+                                                        no GPU: does the script work?
 
-Random weights, real JPEG shards (of a tar of photographs, or made up). End to end: `embed` reads
-tars, decodes, embeds images and texts, writes; after a warm-up. Bare: images and texts of the same
-shapes, already on the device. MFU: floating-point operations of the model (counted by torch) a
-second, over the chip's dense bf16 rate (--peak, in TFLOP/s, where the table does not know it).
-LAION's figures: clip-retrieval on one A100.
+`filter` scores with ViT-B/32, `embed` uses ViT-L/14. Random weights; shards of real JPEGs (of a tar
+of photographs, or made up). End to end: the stage reads tars, decodes, embeds images and texts, and
+writes; after a warm-up. Bare: images and texts of the same shapes, already on the device. MFU: the
+floating-point operations of the model (counted by torch) a second, over the chip's dense bf16 rate
+(--peak, in TFLOP/s, where the table does not know it). Two more lines say what torch's
+deterministic mode costs if it fills every new tensor with NaN, and what torch.compile earns.
+PYTHON: an interpreter that has clip-retrieval. LAION's figures: clip-retrieval on an A100.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +35,32 @@ import numpy as np
 import yaml
 from clip_inputs import block, captions, jpegs, random_model
 
-LAION = {"ViT-B-32": 1800, "ViT-L-14": 312}
+MODELS = {"filter": "ViT-B-32-quickgelu", "embed": "ViT-L-14-quickgelu"}
+
+LAION = {"filter": 1800, "embed": 312}
 """Samples a second and A100, as LAION and clip-retrieval give them."""
 
 PEAK = {"A100": 312.0, "H100 PCIe": 756.0, "H100 NVL": 835.0, "H100": 989.0, "H200": 989.0}
 """Dense bf16 TFLOP/s by (part of) the chip's name; NVIDIA's data sheets."""
+
+PEER = """
+import sys, time, torch
+if not torch.cuda.is_available():  # torchvision from PyPI does not load beside a CPU torch
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from clip_retrieval.clip_inference.worker import worker
+model, batch, workers, output, *tars = sys.argv[1:]
+def run(tars, name):
+    worker(tasks=[0], input_dataset=tars, output_folder=output + name, output_partition_count=1,
+           input_format="webdataset", batch_size=int(batch), num_prepro_workers=int(workers),
+           enable_metadata=True, clip_model="open_clip:" + model, use_jit=False)
+run(tars[:1], "/warm")
+start = time.perf_counter()
+run(tars[1:], "/timed")
+print("seconds", time.perf_counter() - start)
+"""
+"""The peer keeps its model from the first call, which warms it up, for the second."""
 
 
 class Busy:
@@ -64,23 +91,42 @@ class Bare:
     text: float
     image_flop: float
     text_flop: float
+    filled: float
+    """Of an image, where every new tensor is filled with NaN."""
+
+    @property
+    def rate(self) -> float:
+        """Samples a second, image and text."""
+        return 1 / (self.image + self.text)
 
 
-def bare(job: Any, pictures: list[bytes], texts: list[str], size: int) -> Bare:
+@dataclass
+class Row:
+    """One line of the table."""
+
+    stage: str
+    what: str
+    samples: float
+    """A second."""
+    of_bare: float | None = None
+    busy: float | None = None
+    """Percent of the time."""
+    tflops: float | None = None
+
+
+def bare(tower: Any, pictures: list[bytes], texts: list[str]) -> Bare:
     """The model alone, images and texts ready on its device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from laion_hpc.embed.shard import _tower
     from laion_hpc.models.batches import decode
 
-    tower: Any = _tower(job.config)
-    images = [image for data in pictures[:size] if (image := decode(data))]
+    images = [image for data in pictures if (image := decode(data))]
     pixels = np.stack([tower.preprocess(image) for image in images])
     batch = torch.from_numpy(pixels).to(tower.device)
-    tokens = tower._texts.trim(tower._tokenize(texts[:size])).to(tower.device)
+    tokens = tower._texts.trim(tower._tokenize(texts)).to(tower.device)
 
-    def seconds(call: partial[Any]) -> float:
+    def seconds(call: Callable[[], Any], size: int) -> float:
         def once(times: int) -> float:
             start = time.perf_counter()
             for _ in range(times):
@@ -95,64 +141,120 @@ def bare(job: Any, pictures: list[bytes], texts: list[str], size: int) -> Bare:
             times = max(1, min(200, int(3 / max(once(1), 1e-4))))
             return once(times) / times / size
 
-    def flop(call: partial[Any]) -> float:
+    def flop(call: Callable[[], Any], size: int) -> float:
         torch.backends.mha.set_fastpath_enabled(False)  # its fused attention is not counted
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             call()
         torch.backends.mha.set_fastpath_enabled(True)
         return float(counter.get_total_flops()) / size
 
-    plain = partial(tower._normalise_and_encode, batch)
+    encode_images = partial(tower._encode_image, batch)
     encode_texts = partial(tower._texts.encode, tokens)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    filled = seconds(encode_images, len(images))
+    torch.utils.deterministic.fill_uninitialized_memory = False
     return Bare(
-        seconds(partial(tower._encode_image, batch)),
-        seconds(encode_texts),
-        flop(plain),
-        flop(encode_texts),
+        seconds(encode_images, len(images)),
+        seconds(encode_texts, len(texts)),
+        flop(partial(tower._normalise_and_encode, batch), len(images)),
+        flop(encode_texts, len(texts)),
+        filled,
     )
 
 
-def measure(name: str, options: argparse.Namespace, work: Path) -> dict[str, float | None]:
-    """Samples a second, end to end and bare, of one model."""
-    from laion_hpc import config as settings
+def end_to_end(
+    stage: str, source: Path, config: Any, processes: int, warm: int
+) -> tuple[float, float | None]:
+    """Samples a second of a stage over the shards of `source` after the first `warm` ones."""
     from laion_hpc import work as queue
     from laion_hpc.embed.shard import EmbedJob, embed_shard
+    from laion_hpc.filter.cut import score_shard
+    from laion_hpc.filter.scores import ScoreJob
 
-    random_model(name, work / "model")
-    pictures = jpegs(options.images, options.side)
-    warm = options.processes
-    source = block(
-        work / "filtered", pictures, captions(), shards=warm + options.shards,
-        samples=options.samples,
-    )  # fmt: skip
-    keys = {"model": {"name": name, "folder": str(work / "model")}, "device": options.device}
-    keys |= {"precision": options.precision, "batch_size": options.batch}
-    keys |= {"compile": options.compile, "decode": options.decode}
-    config = settings.parse(yaml.safe_load(yaml.safe_dump({"embed": keys})))
-    job = EmbedJob(source, work / "embedded", config.embed, "benchmark", "benchmark")
-    shards = [f"{number:05d}" for number in range(warm + options.shards)]
-    make = partial(embed_shard, job=job)
-    with queue.team(options.processes) as team:
+    output = source.parent / "output"
+    make: Callable[[str], Any]
+    if stage == "filter":
+        job = ScoreJob(source, output, config.filter, "benchmark")
+        (output / "scores").mkdir(parents=True)
+        make = partial(score_shard, job=job)
+    else:
+        make = partial(embed_shard, job=EmbedJob(source, output, config.embed, "b", "b"))
+    shards = sorted(path.stem for path in source.glob("*.tar"))
+    first, rest = shards[:processes], shards[warm:]
+    with queue.team(processes) as team:
         # Every process takes one of these and loads the model with it.
-        team.map(make, shards[:warm], label="warm up", unit="shards")
+        team.map(make, first, label="warm up", unit="shards")
         with Busy() as busy:
             start = time.perf_counter()
-            books = team.map(make, shards[warm:], label=name, unit="shards")
+            books = team.map(make, rest, label=stage, unit="shards")
             seconds = time.perf_counter() - start
-    samples = sum(book.kept for book in books)
-    texts = [text for text, _ in zip(captions(), range(options.batch), strict=False)]
-    alone = bare(job, [next(pictures) for _ in range(options.batch)], texts, options.batch)
-    shutil.rmtree(work)
-    flop = alone.image_flop + alone.text_flop
-    return {
-        "end to end, samples/s": samples / seconds,
-        "bare model, samples/s": 1 / (alone.image + alone.text),
-        "end to end / bare": samples / seconds * (alone.image + alone.text),
-        "GPU busy, %": busy.percent,
-        "GFLOP a sample": flop / 1e9,
-        "TFLOP/s end to end": samples / seconds * flop / 1e12,
-        "TFLOP/s bare, images": alone.image_flop / alone.image / 1e12,
+    shutil.rmtree(output)
+    return sum(book.inputs for book in books) / seconds, busy.percent
+
+
+def peer(options: argparse.Namespace, model: Path, name: str, tars: list[Path]) -> float:
+    """Samples a second of clip-retrieval's inference on these shards after the first."""
+    output = model.parent / "peer"
+    command = [options.clip_retrieval, "-c", PEER, f"{name}/{model / 'weights.pt'}"]
+    command += [str(options.batch), str(options.workers), str(output), *map(str, tars)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"clip-retrieval failed:\n{done.stderr[-2000:]}", file=sys.stderr)
+        return float("nan")
+    shutil.rmtree(output)
+    seconds = float(done.stdout.splitlines()[-1].split()[1])
+    return (len(tars) - 1) * options.samples / seconds
+
+
+def measure(stage: str, options: argparse.Namespace, work: Path) -> list[Row]:
+    """Every line of a stage."""
+    from laion_hpc import config as settings
+    from laion_hpc.models import load
+
+    name = MODELS[stage]
+    random_model(name, work / "model")
+    pictures = jpegs(options.images, options.side)
+    warm = max(options.processes)
+    source = block(
+        work / "block", pictures, captions(), shards=warm + options.shards,
+        samples=options.samples,
+    )  # fmt: skip
+    model: dict[str, Any] = {"name": name, "folder": str(work / "model")}
+    common: dict[str, Any] = {"device": options.device, "precision": options.precision}
+    common |= {"batch_size": options.batch, "decode": options.decode}
+    keys = {
+        "filter": {**common, "english": model, "multilingual": model},
+        "embed": {**common, "model": model, "compile": options.compile},
     }
+    config = settings.parse(yaml.safe_load(yaml.safe_dump(keys)))
+    own = config.filter if stage == "filter" else config.embed
+    few = list(islice(pictures, options.batch)), list(islice(captions(), options.batch))
+    load_model = partial(load, config.embed.model, device=own.device, precision=own.precision)
+    alone = bare(load_model(), *few)
+    flop = alone.image_flop + alone.text_flop
+    rows = [Row(stage, "bare model", alone.rate, 1.0, None, alone.rate * flop / 1e12)]
+
+    def images_alone(what: str, seconds: float) -> None:
+        rate = 1 / seconds
+        rows.append(Row(stage, what, rate, None, None, rate * alone.image_flop / 1e12))
+
+    images_alone("bare, images", alone.image)
+    images_alone("bare, images, new tensors filled with NaN", alone.filled)
+    if options.compile:
+        images_alone("bare, images, compiled", bare(load_model(compile=True), *few).image)
+    print(*rows, sep="\n", flush=True)
+    for processes in options.processes:
+        rate, busy = end_to_end(stage, source, config, processes, warm)
+        what = f"end to end, processes: {processes}"
+        rows.append(Row(stage, what, rate, rate / alone.rate, busy, rate * flop / 1e12))
+        print(rows[-1], flush=True)
+    if options.clip_retrieval:
+        tars = sorted(source.glob("*.tar"))[: options.peer_shards]
+        rate = peer(options, work / "model", name, tars)
+        rows.append(Row(stage, "clip-retrieval 2.45", rate, rate / alone.rate))
+        print(rows[-1], flush=True)
+    shutil.rmtree(work)
+    return rows
 
 
 def main() -> None:
@@ -160,18 +262,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", nargs="+", default=["ViT-B-32-quickgelu", "ViT-L-14-quickgelu"])
+    parser.add_argument("--stages", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shards", type=int, default=16)
     parser.add_argument("--samples", type=int, default=2048, help="of a shard")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--side", type=int, default=384, help="longer side of the JPEGs, pixels")
+    parser.add_argument("--side", type=int, default=341, help="longer side of the JPEGs, pixels")
     parser.add_argument("--images", type=Path, metavar="TAR")
     parser.add_argument("--decode", default="full", choices=["full", "scaled"])
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="also the compiled model")
+    parser.add_argument("--clip-retrieval", metavar="PYTHON")
+    parser.add_argument("--workers", type=int, default=4, help="clip-retrieval's, to decode")
+    parser.add_argument("--peer-shards", type=int, default=9, help="one of them to warm up")
     parser.add_argument("--peak", type=float, help="the chip's dense bf16 TFLOP/s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the rows as JSON, too")
     options = parser.parse_args()
     import torch
 
@@ -181,25 +287,31 @@ def main() -> None:
             sys.exit("torch sees no GPU here; --device cpu tries the script")
         chip = torch.cuda.get_device_name()
         peak = peak or next((rate for name, rate in PEAK.items() if name in chip), None)
-    tables = {}
-    for name in options.models:
+    rows: list[Row] = []
+    for stage in options.stages:
         with tempfile.TemporaryDirectory() as folder:
-            tables[name] = measure(name, options, Path(folder) / "work")
-    if peak:
-        for name, table in tables.items():
-            for rate in ("end to end", "bare, images"):
-                achieved = table[f"TFLOP/s {rate}"]
-                assert achieved is not None
-                table[f"MFU {rate}, %"] = 100 * achieved / peak
-            claim = next((n for part, n in LAION.items() if name.startswith(part)), None)
-            table["LAION on an A100, samples/s"] = claim
-            table["that, times the ratio of the chips"] = claim and claim * peak / PEAK["A100"]
-    print(f"\n{chip}, {options.processes} processes, batches of {options.batch}, decode: ", end="")
+            rows += measure(stage, options, Path(folder) / "work")
+        if options.json:
+            options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    print(f"\n{chip}, torch {torch.__version__}, batches of {options.batch}, decode: ", end="")
     print(f"{options.decode}, compile: {options.compile}, peak: {peak} TFLOP/s\n")
-    print("| | " + " | ".join(tables) + " |\n|---|" + "---:|" * len(tables))
-    for row in next(iter(tables.values())):
-        values = (table[row] for table in tables.values())
-        print(f"| {row} | " + " | ".join("" if v is None else f"{v:,.2f}" for v in values) + " |")
+    report(rows, peak)
+
+
+def report(rows: list[Row], peak: float | None) -> None:
+    """The table, and LAION's rates for the chip of its time and, by peak, for this one."""
+    print("| stage | what | samples/s | of bare | GPU busy % | TFLOP/s | MFU % |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for row in rows:
+        share = f"{row.of_bare:.0%}" if row.of_bare else ""
+        busy = f"{row.busy:.0f}" if row.busy is not None else ""
+        tflops = f"{row.tflops:.1f}" if row.tflops else ""
+        mfu = f"{100 * row.tflops / peak:.1f}" if row.tflops and peak else ""
+        print(f"| {row.stage} | {row.what} | {row.samples:,.0f} | {share} | {busy} | ", end="")
+        print(f"{tflops} | {mfu} |")
+    for stage in {row.stage: None for row in rows}:
+        scaled = f", {LAION[stage] * peak / PEAK['A100']:,.0f} by peak on this chip" if peak else ""
+        print(f"LAION, {stage}: {LAION[stage]:,} samples/s on an A100{scaled}")
 
 
 if __name__ == "__main__":

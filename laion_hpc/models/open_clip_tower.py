@@ -123,7 +123,8 @@ class OpenClipTower:
             rows = normalise(encode(batch))
             landed = torch.empty(rows.shape, dtype=rows.dtype).pin_memory()
             landed.copy_(rows, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        # An event that is not blocking spins, and takes a core from those who decode.
+        arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         arrived.record(compute)
 
         def wait() -> NDArray[np.float32]:

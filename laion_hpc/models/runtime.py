@@ -42,6 +42,11 @@ def prepare(device: str, precision: str, *, compile: bool = False) -> Runtime:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     chosen = choose(device, precision, gpus=gpus, rank=local_rank())
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Deterministic mode would also fill every new tensor with NaN: some 13 kernels a block.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # fp32 means fp32: by default cuDNN rounds the inputs of convolutions to TF32.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(1)
     if chosen == Runtime("cpu", "bf16") and not computes_bf16():
         print(

@@ -239,6 +239,9 @@ def test_the_way_over_a_gpu_gives_the_same(
             said.append("kernels wait for the copy")
 
     class Event:
+        def __init__(self, *, blocking: bool) -> None:
+            assert blocking, "an event that spins takes a core"
+
         def record(self, stream: Any) -> None:
             said.append("recorded")
 
