@@ -9,7 +9,7 @@ help:
 	@echo "make demo         run the whole pipeline on a synthetic web, on this machine"
 	@echo "make test         run all tests"
 	@echo "make conformance  the tools of the field on the demo's results, each in its own environment"
-	@echo "make check        ruff, mypy, snakefmt, snakemake --lint"
+	@echo "make check        ruff, mypy, import-linter, snakefmt, snakemake --lint"
 	@echo "make format       format Python and Snakemake files"
 	@echo "make clean        remove what demo and tests made (results/demo, build/)"
 
@@ -29,6 +29,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 

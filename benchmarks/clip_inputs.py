@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from laion_hpc import ledger
-from laion_hpc.ledger import MANIFEST, Ledger, describe
-from laion_hpc.schemas import SCORED_SAMPLE
-from laion_hpc.shards import Sample, ShardWriter
+from laion_hpc.files import ledger
+from laion_hpc.files.ledger import MANIFEST, Ledger, describe
+from laion_hpc.files.schemas import SCORED_SAMPLE
+from laion_hpc.files.shards import Sample, ShardWriter
 
 # Alt texts of LAION-5B have about a dozen words.
 WORDS = (  # noqa: SIM905

@@ -38,7 +38,7 @@ def work():
 EXTRACT = """
 import sys, time, json; from pathlib import Path
 from laion_hpc.config import parse
-from laion_hpc.extract.job import Job, run
+from laion_hpc.stages.extract.job import Job, run
 wat, small, folder = sys.argv[1:4]
 def work(wat=wat, name='big'):
     output = Path(folder) / f'{name}.parquet'

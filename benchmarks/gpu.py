@@ -166,10 +166,10 @@ def end_to_end(
     stage: str, source: Path, config: Any, processes: int, warm: int
 ) -> tuple[float, float | None]:
     """Samples a second of a stage over the shards of `source` after the first `warm` ones."""
-    from laion_hpc import work as queue
-    from laion_hpc.embed.shard import EmbedJob, embed_shard
-    from laion_hpc.filter.cut import score_shard
-    from laion_hpc.filter.scores import ScoreJob
+    from laion_hpc.runtime import work as queue
+    from laion_hpc.stages.embed.shard import EmbedJob, embed_shard
+    from laion_hpc.stages.filter.scores import ScoreJob
+    from laion_hpc.stages.filter.thresholds import score_shard
 
     output = source.parent / "output"
     make: Callable[[str], Any]

@@ -55,7 +55,9 @@ build_index(
 )
 print(json.dumps(spent))
 """
-OUR_START = "import faiss, laion_hpc.config, laion_hpc.index.train, laion_hpc.index.add"
+OUR_START = (
+    "import faiss, laion_hpc.config, laion_hpc.stages.index.train, laion_hpc.stages.index.add"
+)
 
 
 @dataclass(frozen=True)

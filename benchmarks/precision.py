@@ -33,7 +33,7 @@ PHOTOGRAPHS = 512
 
 def scores(shards: list[Path], config: Any, device: str, precision: str) -> tuple[Any, list[str]]:
     """Cosine of every sample with an image, and its language class."""
-    from laion_hpc.filter import scores as scoring
+    from laion_hpc.stages.filter import scores as scoring
 
     own = config.filter.model_copy(update={"device": device, "precision": precision})
     similarity, classes = [], []
@@ -102,8 +102,8 @@ def shift(
 
 def sums(source: Path, output: Path, config: Any, processes: int) -> dict[str, str]:
     """SHA-256 of every .npy that `embed` makes of a block."""
-    from laion_hpc import work as queue
-    from laion_hpc.embed.shard import EmbedJob, embed_shard
+    from laion_hpc.runtime import work as queue
+    from laion_hpc.stages.embed.shard import EmbedJob, embed_shard
 
     job = EmbedJob(source, output, config.embed, "benchmark", "benchmark")
     with queue.team(processes) as team:

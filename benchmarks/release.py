@@ -83,7 +83,7 @@ def generate(folder: Path, block: int, rows: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from laion_hpc.schemas import EMBEDDED_SAMPLE, TAGS
+    from laion_hpc.files.schemas import EMBEDDED_SAMPLE, TAGS
 
     tags = pa.schema([*TAGS, *(pa.field(h, pa.float32()) for h in HEADS), ("nsfw", pa.string())])
     known = {**COLUMNS, **{name: name for name in ("key", "url", "caption", "language")}}
@@ -106,11 +106,11 @@ def generate(folder: Path, block: int, rows: int) -> None:
 def block(folder: Path, number: int) -> dict[str, float]:
     """`release block` with two threads; also the CPU time that counting took of it."""
     from laion_hpc.config import Config, digest
-    from laion_hpc.release import counting
-    from laion_hpc.release.block import Block, make_block
+    from laion_hpc.stages.release import block_counts
+    from laion_hpc.stages.release.block import Block, make_block
 
     spent = []
-    counts, write = counting.Counting.of, counting.Counting.write
+    counts, write = block_counts.Counting.of, block_counts.Counting.write
 
     def timed(function: Any) -> Any:
         def run(*arguments: Any) -> None:
@@ -120,8 +120,8 @@ def block(folder: Path, number: int) -> dict[str, float]:
 
         return run
 
-    counting.Counting.of = lambda self, split: timed(counts(self, split))  # type: ignore[method-assign]
-    counting.Counting.write = timed(write)  # type: ignore[method-assign]
+    block_counts.Counting.of = lambda self, split: timed(counts(self, split))  # type: ignore[method-assign]
+    block_counts.Counting.write = timed(write)  # type: ignore[method-assign]
     release = folder / "release"
     make_block(
         folder / "embed",
@@ -171,7 +171,7 @@ def copy(folder: Path, _: int) -> dict[str, float]:
 def statistics(folder: Path, _: int) -> dict[str, float]:
     """What `release gather` does with the counts of all blocks."""
     from laion_hpc.config import Config
-    from laion_hpc.release.statistics import compute
+    from laion_hpc.stages.release.statistics import compute
 
     tables = folder / "counts"
     counts, hosts = (sorted(tables.glob(f"*.{kind}.parquet")) for kind in ("counts", "hosts"))

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_hpc import ledger
-from laion_hpc.index_folder import metadata_name
-from laion_hpc.ledger import Ledger
-from laion_hpc.schemas import EMBEDDED_SAMPLE
+from laion_hpc.files import ledger
+from laion_hpc.files.index_folder import metadata_name
+from laion_hpc.files.ledger import Ledger
+from laion_hpc.files.schemas import EMBEDDED_SAMPLE
 
 HERE = Path(__file__).resolve().parent
 NPROBE = 16
@@ -71,7 +71,7 @@ def make_index(block: Path, index: Path, config: Path) -> None:
 
 
 def recall(folder: Path) -> float:
-    from laion_hpc.search.collection import Collection
+    from laion_hpc.stages.search.collection import Collection
 
     collection = Collection(folder / "index", "bench")
     queries = vectors(100, collection.about.dimension, 10**6)

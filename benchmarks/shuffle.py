@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from laion_hpc.schemas import CANDIDATE
+from laion_hpc.files.schemas import CANDIDATE
 
 PART_ROWS = 1_000_000
 HOSTS = 200_000

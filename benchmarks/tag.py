@@ -29,10 +29,10 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from laion_hpc.files.ledger import MANIFEST, Ledger, describe  # noqa: E402
+from laion_hpc.files.schemas import EMBEDDED_SAMPLE  # noqa: E402
 from laion_hpc.heads.head import Description, Head, load_head, write_head  # noqa: E402
 from laion_hpc.heads.import_published import import_head  # noqa: E402
-from laion_hpc.ledger import MANIFEST, Ledger, describe  # noqa: E402
-from laion_hpc.schemas import EMBEDDED_SAMPLE  # noqa: E402
 
 GOAL = 1_000_000
 """Embeddings a minute a core."""

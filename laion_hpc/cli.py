@@ -25,28 +25,28 @@ class Command:
 
 
 STAGES: dict[str, Command] = {
-    "extract": Command("laion_hpc.extract.command", "WAT files -> candidate image links"),
-    "shuffle": Command("laion_hpc.shuffle.command", "deduplicate one block, mix its hosts"),
-    "download": Command("laion_hpc.download.command", "URLs -> images in tar shards"),
-    "filter": Command("laion_hpc.filter.command", "keep the pairs that CLIP finds alike"),
-    "embed": Command("laion_hpc.embed.command", "CLIP embeddings of images and texts"),
-    "tag": Command("laion_hpc.tag.command", "unsafe, watermark and other scores per sample"),
-    "index": Command("laion_hpc.index.command", "train, add, merge, evaluate a kNN index"),
-    "release": Command("laion_hpc.release.command", "the dataset: parquet, subsets, statistics"),
-    "search": Command("laion_hpc.search.command", "serve an index: HTTP API and a page"),
+    "extract": Command("laion_hpc.stages.extract.command", "WAT files -> candidate image links"),
+    "shuffle": Command("laion_hpc.stages.shuffle.command", "deduplicate one block, mix its hosts"),
+    "download": Command("laion_hpc.stages.download.command", "URLs -> images in tar shards"),
+    "filter": Command("laion_hpc.stages.filter.command", "keep the pairs that CLIP finds alike"),
+    "embed": Command("laion_hpc.stages.embed.command", "CLIP embeddings of images and texts"),
+    "tag": Command("laion_hpc.stages.tag.command", "unsafe, watermark, other scores per sample"),
+    "index": Command("laion_hpc.stages.index.command", "train, add, merge, evaluate a kNN index"),
+    "release": Command("laion_hpc.stages.release.command", "the dataset: parquet, subsets, counts"),
+    "search": Command("laion_hpc.stages.search.command", "serve an index: HTTP API and a page"),
 }
 
 TOOLS: dict[str, Command] = {
-    "crawl": Command("laion_hpc.crawl", "write the lock file of a crawl"),
-    "plan": Command("laion_hpc.plan.command", "jobs, hours and bytes of a dataset, in advance"),
-    "models": Command("laion_hpc.models.command", "fetch and check the models a config names"),
+    "crawl": Command("laion_hpc.run.crawl", "write the lock file of a crawl"),
+    "plan": Command("laion_hpc.run.plan.command", "jobs, hours and bytes of a dataset, in advance"),
+    "models": Command("laion_hpc.run.models", "fetch and check the models a config names"),
     "heads": Command("laion_hpc.heads.command", "import, train, evaluate heads for `tag`"),
-    "join": Command("laion_hpc.join.command", "add LAION's published tags to a dataset, by hash"),
-    "subset": Command("laion_hpc.search.subset_command", "export what a search of an index finds"),
-    "report": Command("laion_hpc.report.command", "one HTML page on a whole run"),
-    "audit": Command("laion_hpc.audit", "prove that no sample vanished"),
-    "takedown": Command("laion_hpc.takedown.command", "remove samples: URLs, hosts, hashes, keys"),
-    "status": Command("laion_hpc.status", "what is done, what failed, what is left"),
+    "join": Command("laion_hpc.run.join.command", "add LAION's published tags, by hash"),
+    "subset": Command("laion_hpc.stages.search.subset_command", "export what a search finds"),
+    "report": Command("laion_hpc.run.report.command", "one HTML page on a whole run"),
+    "audit": Command("laion_hpc.run.audit", "prove that no sample vanished"),
+    "takedown": Command("laion_hpc.run.takedown.command", "remove samples by URL, host, hash, key"),
+    "status": Command("laion_hpc.run.status", "what is done, what failed, what is left"),
     "config": Command("laion_hpc.config.command", "check a config, or print it with its defaults"),
     "demo": Command("laion_hpc.demo.command", "the whole pipeline on a synthetic web"),
 }
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _main(argv)
     except BaseException as error:
         if "mpi4py.MPI" in sys.modules:
-            from laion_hpc import work
+            from laion_hpc.runtime import work
 
             ended = error.code if isinstance(error, SystemExit) else None
             if ended is None:
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             work.abandon(ended if isinstance(ended, int) else EXIT_FAILED)
         raise
     if "mpi4py.MPI" in sys.modules:
-        from laion_hpc import work
+        from laion_hpc.runtime import work
 
         return work.end_together(code)
     return code

@@ -7,10 +7,10 @@ import yaml
 sys.path.insert(0, workflow.basedir)
 
 from laion_hpc import config as settings
-from laion_hpc.atomic import write_bytes
-from laion_hpc.crawl import read_lock
-from laion_hpc.ledger import fingerprint
-from laion_hpc.takedown import listed
+from laion_hpc.files.atomic import write_bytes
+from laion_hpc.files.crawl_lock import read_lock
+from laion_hpc.files.ledger import fingerprint
+from laion_hpc.files import takedown_list
 
 # A wrong key or a missing lock file ends here, before anything is planned.
 CONFIG = settings.parse(
@@ -50,8 +50,8 @@ def digest(stage):
 
 
 # What `laion-hpc takedown` has listed, and the keys that it holds places for.
-TAKEDOWNS = listed.of(CONFIG)
-NUMBERING = listed.numbering(CONFIG)
+TAKEDOWNS = takedown_list.of(CONFIG)
+NUMBERING = takedown_list.numbering(CONFIG)
 
 
 def taken_down(wildcards):

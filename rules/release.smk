@@ -4,7 +4,7 @@
 # Makes:  release/ (parquet in LAION's columns, subsets, statistics, card, checksums), report.html
 #         and its figures in report/.
 # How:    one job per block writes its parts; one last job counts and describes the whole.
-from laion_hpc.report.page import FIGURES
+from laion_hpc.run.report.page import FIGURES
 
 # Title, licence, date and the like are in no digest: a change of them rewrites the card alone.
 ABOUT = fingerprint(CONFIG.release.model_dump_json())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.compiled import compiled
+from laion_hpc.runtime.compiled import compiled
 
 
 def total(numbers: Any) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_hpc.report.page import FIGURES
+from laion_hpc.run.report.page import FIGURES
 from tests.demo_runs import ROOT, command, environment, run, whole
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extract.wats import some_pages, write_wat
+from tests.stages.extract.wats import some_pages, write_wat
 
 LAION_HPC = [sys.executable, "-m", "laion_hpc"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from laion_hpc.download.scale import scaled
+from laion_hpc.stages.download.scale import scaled
 
 PHASES = ("fetch", "decode", "resize", "encode", "write")
 

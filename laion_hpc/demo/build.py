@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from laion_hpc.atomic import write_bytes
 from laion_hpc.errors import InputError, UsageError
+from laion_hpc.files.atomic import write_bytes
 
 STAMP = "demo.json"
 TRUTH_FILE = "truth.parquet"
@@ -60,10 +60,10 @@ def is_built(folder: Path, wanted: Parameters) -> bool:
 
 def build(folder: Path, wanted: Parameters, processes: int) -> dict[str, int]:
     """Build what `is_built` misses; returns numbers worth telling. The stamp comes last."""
-    from laion_hpc import work
     from laion_hpc.demo import table, truth, warc
     from laion_hpc.demo.pictures import make
     from laion_hpc.demo.web import plan
+    from laion_hpc.runtime import work
 
     _clear(folder)
     web = plan(wanted.pages, wanted.seed, wanted.port)

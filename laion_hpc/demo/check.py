@@ -15,8 +15,8 @@ def check(crawl: Path, truth: Path, config: str | None = None) -> list[Finding]:
     the workflow wrote beside the results.
     """
     from laion_hpc import config as settings
-    from laion_hpc import results
     from laion_hpc.demo import check_fates, check_search
+    from laion_hpc.run import results
 
     if not crawl.is_dir():
         raise InputError(f"{crawl}: no such folder of results; run `laion-hpc demo run` first")

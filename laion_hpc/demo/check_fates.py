@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_hpc import ledger, results
 from laion_hpc.demo.truth import DAMAGED, RELEASED, TRUTH
 from laion_hpc.demo.verdict import Finding, exact, share
 from laion_hpc.errors import InputError
-from laion_hpc.schemas import LANGUAGE_CLASSES
+from laion_hpc.files import ledger
+from laion_hpc.files.schemas import LANGUAGE_CLASSES
+from laion_hpc.run import results
 
 Place = tuple[str, str, int, int]
 Row = dict[str, Any]

@@ -21,7 +21,7 @@ from laion_hpc.demo.scenes import Scene
 from laion_hpc.demo.truth import scene_of
 from laion_hpc.demo.verdict import Finding, share
 from laion_hpc.errors import InputError
-from laion_hpc.index_folder import EVALUATION, INDEX, block_and_row
+from laion_hpc.files.index_folder import EVALUATION, INDEX, block_and_row
 
 QUERIES = 200
 NEAREST = 5

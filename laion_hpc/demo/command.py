@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from laion_hpc.arguments import add_processes
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime.arguments import add_processes
 
 FOLDER = Path("build/demo")
 PAGES = 2_500

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from laion_hpc import ledger, results
 from laion_hpc.demo import verdict
+from laion_hpc.files import ledger
+from laion_hpc.run import results
 
 _SHOWN_REASONS = 4
 

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from laion_hpc.atomic import write_bytes
 from laion_hpc.demo.faults import OPT_OUTS, OTHER_AGENTS
 from laion_hpc.demo.scenes import random_scene, render
 from laion_hpc.demo.sites import DEAD_HOST, HOSTS, Site
 from laion_hpc.demo.warc import Place
 from laion_hpc.demo.web import Asset
+from laion_hpc.files.atomic import write_bytes
 
 TABLE = "server.json"
 

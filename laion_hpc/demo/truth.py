@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_hpc.atomic import atomic
 from laion_hpc.demo.scenes import Scene, Thing
 from laion_hpc.demo.warc import Place
 from laion_hpc.demo.web import Link
+from laion_hpc.files.atomic import atomic
 
 DAMAGED = "damaged"
 """Reason of a link whose record cannot be read: no stage ever counts it."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from laion_hpc.atomic import write_bytes
 from laion_hpc.errors import LaionHpcError
+from laion_hpc.files.atomic import write_bytes
 
 SHOWN_PLACES = 5
 

@@ -13,15 +13,7 @@ from laion_hpc.demo import captions, references
 from laion_hpc.demo.faults import PRIVATE_HOSTS, Behaviour, deal
 from laion_hpc.demo.pictures import Picture, draw_picture
 from laion_hpc.demo.scenes import Scene, random_scene
-from laion_hpc.demo.sites import (
-    DEAD_HOST,
-    HOSTS,
-    Site,
-    draw_sites,
-    image_path,
-    page_url,
-    pick,
-)
+from laion_hpc.demo.sites import DEAD_HOST, HOSTS, Site, draw_sites, image_path, page_url, pick
 
 MIN_PAGES = 100
 IMAGES_PER_PAGE = 1.1

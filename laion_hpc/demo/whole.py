@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from laion_hpc import config as settings
-from laion_hpc import crawl as locks
 from laion_hpc.demo import build, check, summary, verdict
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
-from laion_hpc.results import LAYOUTS, unit_ledgers
+from laion_hpc.files import crawl_lock as locks
+from laion_hpc.run.crawl import by_segment
+from laion_hpc.run.results import LAYOUTS, unit_ledgers
 
 CHECKED = "check.json"
 _STOP_SECONDS = 30.0
@@ -109,7 +110,7 @@ def _lock(path: Path, folder: Path, crawl: str) -> None:
     """Write the crawl's lock file if there is none; UsageError if there is one of other WATs."""
     wats = folder / "wat"
     found = [file.relative_to(wats).as_posix() for file in wats.rglob("*.wat.gz")]
-    lock = locks.Lock(crawl, str(wats), locks.by_segment(found, crawl))
+    lock = locks.Lock(crawl, str(wats), by_segment(found, crawl))
     if not path.exists():
         locks.write_lock(lock, path)
     elif locks.read_lock(path) != lock:

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from laion_hpc.atomic import atomic, write_bytes
 from laion_hpc.errors import UsageError
+from laion_hpc.files.atomic import atomic, write_bytes
 from laion_hpc.models.folders import resolve_folder
 
 DESCRIPTION = "head.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from laion_hpc import config as settings_of
-from laion_hpc.atomic import write_bytes
 from laion_hpc.errors import UsageError
+from laion_hpc.files.atomic import write_bytes
 from laion_hpc.heads import measure
 from laion_hpc.heads.examples import Columns, Examples, read_examples
 from laion_hpc.heads.head import load_head, write_head

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from laion_hpc import ledger
 from laion_hpc.config import Config, digest
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import UsageError
+from laion_hpc.files import ledger
 from laion_hpc.heads.head import Description, load_head
 
 

@@ -19,7 +19,7 @@ before or after it, on every CPU.
 
 About 2.6 µs a text where CLD3 takes 15 to 30 (`benchmarks/language.py`): nothing is allocated per
 text, the sums are the CPU's vectors, and four texts share the reading of the weights. Machine code
-is made and kept by `laion_hpc.compiled`: the first call of a process takes half a second to import
+is made and kept by `runtime.compiled`: the first call of a process takes half a second to import
 numba and load it; the first on a machine some 15 s to compile it.
 """
 

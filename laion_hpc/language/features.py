@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.compiled import part
 from laion_hpc.language.letters import COMMON, INHERITED, script_of
 from laion_hpc.language.runs import SPACE, any_rows, ascii_rows
+from laion_hpc.runtime.compiled import part
 
 INPUTS = 80
 BIGRAMS, QUADGRAMS, RELEVANT, SCRIPT, TRIGRAMS, UNIGRAMS = 0, 16, 32, 40, 48, 64

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from laion_hpc import utf8
+from laion_hpc.files import utf8
 from laion_hpc.language import model
 
 CODES: tuple[str, ...] = (*model.codes(), "")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.compiled import part
 from laion_hpc.language.model import INVALID, LOWER_BITS
+from laion_hpc.runtime.compiled import part
 
 READ_BYTES = 10_000
 """What comes after so many bytes of a text is not looked at (kMaxNumInputBytesToConsider)."""

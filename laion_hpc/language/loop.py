@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.compiled import compiled
 from laion_hpc.language import model
 from laion_hpc.language.features import INPUTS, RELEVANT_SCRIPTS, features
 from laion_hpc.language.letters import PREDICTIONS, ROOM, letters, read, snippets, squeeze
 from laion_hpc.language.network import HIDDEN, LANGUAGES, TOGETHER, infer, most_likely
+from laion_hpc.runtime.compiled import compiled
 
 RELIABLE = 0.7
 RELIABLE_HR_BS = 0.5

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.compiled import part
 from laion_hpc.language.model import LANES
+from laion_hpc.runtime.compiled import part
 
 HIDDEN = 208
 LANGUAGES = 109

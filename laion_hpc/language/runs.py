@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from laion_hpc.compiled import part
+from laion_hpc.runtime.compiled import part
 
 ROWS = 100, 1000, 5000, 5000
 """Embeddings of the runs of each length; every table has a row of zeros after them. Constants: to

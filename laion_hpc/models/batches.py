@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from laion_hpc.errors import InputError
+from laion_hpc.files.shards import read_shard
 from laion_hpc.models import Tower
-from laion_hpc.shards import read_shard
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 """Members of a sample that are its image."""

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from laion_hpc.atomic import write_bytes
 from laion_hpc.config.sections import Config, ModelConfig
 from laion_hpc.errors import InputError
+from laion_hpc.files.atomic import write_bytes
 from laion_hpc.models.folders import models_folder, resolve_folder
 
 LOCK = "lock.json"

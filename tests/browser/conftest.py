@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvicorn
 
-from laion_hpc.search.app import create_app
-from tests.search.world import World, make_world
+from laion_hpc.stages.search.app import create_app
+from tests.stages.search.world import World, make_world
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

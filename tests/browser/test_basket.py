@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from playwright.sync_api import expect
 
-from laion_hpc.shards import read_shard
+from laion_hpc.files.shards import read_shard
 from tests.browser.conftest import Visit
-from tests.search.world import World
+from tests.stages.search.world import World
 
 
 def test_basket_is_kept_and_exported(visit: Visit, tmp_path: Path) -> None:

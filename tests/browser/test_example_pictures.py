@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from laion_hpc.index_folder import vector_id
+from laion_hpc.files.index_folder import vector_id
 from tests.browser.conftest import Visit
 from tests.browser.steps import search, state
 

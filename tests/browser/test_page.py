@@ -4,10 +4,10 @@ import json
 
 from playwright.sync_api import expect
 
-from laion_hpc.index_folder import vector_id
+from laion_hpc.files.index_folder import vector_id
 from tests.browser.conftest import Visit
 from tests.browser.steps import search, state, until
-from tests.search.world import World, words
+from tests.stages.search.world import World, words
 
 
 def test_start_shows_some_pictures_and_what_to_ask(visit: Visit) -> None:

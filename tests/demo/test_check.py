@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_hpc import crawl as locks
 from laion_hpc.demo import captions, check, check_fates, check_search, summary, verdict, whole
 from laion_hpc.demo.check_fates import Rows
 from laion_hpc.demo.scenes import random_scene
 from laion_hpc.demo.truth import DAMAGED, TRUTH
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
-from laion_hpc.ledger import Ledger
+from laion_hpc.files import crawl_lock as locks
+from laion_hpc.files.ledger import Ledger
 from tests.demo.conftest import Built
 
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from warcio.archiveiterator import ArchiveIterator
 
-from laion_hpc import cli, crawl
+from laion_hpc import cli
 from laion_hpc import config as settings
 from laion_hpc.demo import build, faults, pictures, references, table, truth, warc, wat
 from laion_hpc.demo.captions import distinct
@@ -29,7 +29,9 @@ from laion_hpc.demo.scenes import random_scene
 from laion_hpc.demo.sites import HOSTS, PRODUCT
 from laion_hpc.demo.web import Web, plan
 from laion_hpc.errors import UsageError
-from laion_hpc.urls import Base
+from laion_hpc.files import crawl_lock
+from laion_hpc.run.crawl import by_segment
+from laion_hpc.web.url import Base
 from tests.demo.conftest import Built
 
 ROOT = Path(__file__).parents[2]
@@ -114,8 +116,8 @@ def test_the_lock_file_names_what_is_built() -> None:
         wat_file.path(Path()).relative_to("wat").as_posix()
         for wat_file in warc.crawl((), random.Random(0))
     ]
-    expected = crawl.Lock("demo", "build/demo/wat", crawl.by_segment(wats, "demo"))
-    assert crawl.read_lock(ROOT / "config/crawls/demo.json") == expected
+    expected = crawl_lock.Lock("demo", "build/demo/wat", by_segment(wats, "demo"))
+    assert crawl_lock.read_lock(ROOT / "config/crawls/demo.json") == expected
 
 
 def test_the_config_fits_the_web() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tests.tag.blocks import unit_vectors
+from tests.stages.tag.blocks import unit_vectors
 
 WIDTH = 12
 

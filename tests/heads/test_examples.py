@@ -13,7 +13,7 @@ import pytest
 from laion_hpc.errors import InputError
 from laion_hpc.heads.examples import Columns, read_examples
 from tests.heads.labelled import write_labels
-from tests.tag.blocks import embedded_block, unit_vectors
+from tests.stages.tag.blocks import embedded_block, unit_vectors
 
 SHARDS = [unit_vectors(6, 4, seed=1), unit_vectors(4, 4, seed=2)]
 KEYS = [f"CC-TEST-0000-{s:05d}-{row:05d}" for s, n in ((0, 6), (1, 4)) for row in range(n)]

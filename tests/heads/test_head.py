@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from laion_hpc.errors import UsageError
 from laion_hpc.heads.head import assemble, finish, load_head
-from tests.tag.blocks import head_folder, unit_vectors
+from tests.stages.tag.blocks import head_folder, unit_vectors
 
 
 def test_scores_equal_the_formula(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from laion_hpc.cli import main
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.heads.head import load_head
 from laion_hpc.heads.import_published import import_head
-from tests.tag.blocks import unit_vectors
+from tests.stages.tag.blocks import unit_vectors
 
 
 def imported(kind: str, source: Path, folder: Path) -> str:

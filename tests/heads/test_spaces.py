@@ -10,7 +10,7 @@ from laion_hpc.config import Config, parse
 from laion_hpc.config.sections.base import ModelConfig
 from laion_hpc.errors import UsageError
 from laion_hpc.heads.spaces import check_config, space_of
-from tests.tag.blocks import head_folder
+from tests.stages.tag.blocks import head_folder
 
 
 def test_names() -> None:

@@ -14,13 +14,13 @@ pytest.importorskip("torch", reason="needs torch")
 
 from laion_hpc.cli import main
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
+from laion_hpc.files.ledger import MANIFEST
 from laion_hpc.heads.examples import Examples
 from laion_hpc.heads.fit import Schedule, statistics
 from laion_hpc.heads.head import assemble, load_head
 from laion_hpc.heads.train import CLASSES, VALUES, Settings, Trained, kind_of, split, train_head
-from laion_hpc.ledger import MANIFEST
 from tests.heads.labelled import WIDTH, vectors_and_labels, write_labels
-from tests.tag.blocks import embedded_block
+from tests.stages.tag.blocks import embedded_block
 
 QUICK = Settings(layers=(16, 16), schedule=Schedule(epochs=1, least_steps=300, rate=0.01))
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from laion_hpc.errors import InputError
+from laion_hpc.files.shards import Sample, ShardWriter
 from laion_hpc.models.batches import BATCHES_UNDER_WAY, decode, embed_images
-from laion_hpc.shards import Sample, ShardWriter
 
 
 def photograph(side: int) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from laion_hpc import ledger
+from laion_hpc.files import ledger
 from tests.realweb.proxy import ReplayProxy
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from laion_hpc import ledger
 from laion_hpc.cli import main
+from laion_hpc.files import ledger
 from tests.realweb import run
 
 

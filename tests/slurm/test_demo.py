@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from laion_hpc.usage import Usage
+from laion_hpc.runtime.usage import Usage
 from tests.demo_runs import ROOT
 from tests.slurm.conftest import demand_cluster
 from tests.slurm.documented import PATIENCE, Demo, Newcomer, commands

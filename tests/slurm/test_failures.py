@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from laion_hpc.crawl import Lock, write_lock
-from tests.extract.wats import some_pages, write_wat
+from laion_hpc.files.crawl_lock import Lock, write_lock
 from tests.slurm.cluster import Cluster
 from tests.slurm.configuration import CPU_NODES, GPU_NODE
 from tests.slurm.gate import Gate
@@ -25,6 +24,7 @@ from tests.slurm.test_workflow import (
     snakemake,
     write_profile,
 )
+from tests.stages.extract.wats import some_pages, write_wat
 
 SEGMENTS = ("0.0", "1.0", "2.0")
 # One process per job …

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from laion_hpc.ledger import Ledger
+from laion_hpc.files.ledger import Ledger
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import finished, squeue, submit, until
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from laion_hpc.config import Config
-from laion_hpc.plan import model, rates
+from laion_hpc.run.plan import model, rates
 from tests.workflow.test_dag import ROOT, planned, snakemake
 
 CRAWL = "SMALL"

@@ -18,12 +18,7 @@ from laion_hpc.config.sections.clip import (
     ThresholdsConfig,
 )
 from laion_hpc.config.sections.data import DownloadConfig, ExtractConfig, ShuffleConfig
-from laion_hpc.config.sections.product import (
-    IndexConfig,
-    ReleaseConfig,
-    SearchConfig,
-    SubsetConfig,
-)
+from laion_hpc.config.sections.product import IndexConfig, ReleaseConfig, SearchConfig, SubsetConfig
 
 __all__ = [
     "Config",

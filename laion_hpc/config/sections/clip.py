@@ -6,12 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from laion_hpc.config.sections.base import (
-    RUNTIME,
-    Cosine,
-    ModelConfig,
-    Section,
-)
+from laion_hpc.config.sections.base import RUNTIME, Cosine, ModelConfig, Section
 
 
 class ThresholdsConfig(Section):

@@ -6,11 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from laion_hpc.config.sections.base import (
-    RUNTIME,
-    Fraction,
-    Section,
-)
+from laion_hpc.config.sections.base import RUNTIME, Fraction, Section
 
 
 class ExtractConfig(Section):

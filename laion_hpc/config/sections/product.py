@@ -7,12 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from laion_hpc.config.sections.base import (
-    RUNTIME,
-    Cosine,
-    Fraction,
-    Section,
-)
+from laion_hpc.config.sections.base import RUNTIME, Cosine, Fraction, Section
 
 
 class IndexConfig(Section):

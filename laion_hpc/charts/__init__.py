@@ -1,0 +1,1 @@
+"""Charts: what is drawn, and drawing it as HTML or SVG."""

@@ -1,0 +1,1 @@
+"""What stages hand each other: formats, ledgers, names of files."""

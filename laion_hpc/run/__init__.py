@@ -1,0 +1,1 @@
+"""Tools over a whole run: they look at the outputs of many stages."""

@@ -1,0 +1,234 @@
+"""What a dataset will cost: jobs, core-hours, GPU-hours, bytes, wall time, by rule.
+
+  laion-hpc plan config/config.yaml
+  laion-hpc plan config/config.yaml --allocation cpu_nodes=20,gpu_nodes=8,gbit=40
+  laion-hpc plan config/config.yaml --crawls 10 --candidates 50e9
+  laion-hpc plan config/config.yaml --json
+
+The amounts come from the lock files of the config's crawls, or with --crawls from so many crawls
+of Common Crawl's size. --candidates says how many links reach `download` after deduplication.
+The rates are those of laion_hpc/run/plan/rates.yaml, which tells for each whether it was measured;
+--rates FILE takes your own.
+
+An allocation is cpu_nodes (10), cores (48 a CPU node), gpu_nodes (8), gpus (4 A100s a GPU node)
+and gbit (10 Gbit/s to the internet, over all nodes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laion_hpc.errors import UsageError
+
+if TYPE_CHECKING:
+    from laion_hpc.config import Config
+    from laion_hpc.run.plan.model import Allocation, Plan, Size
+    from laion_hpc.run.plan.rates import Rates
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("config", help="YAML file of the dataset")
+    parser.add_argument("--allocation", default="", metavar="NAME=N,…", help="what may be used")
+    parser.add_argument("--candidates", metavar="N", help="links after deduplication, such as 5e9")
+    parser.add_argument(
+        "--crawls", type=int, metavar="N", help="so many whole crawls instead of the config's"
+    )
+    parser.add_argument("--rates", type=Path, metavar="FILE", help="rates of your own")
+    parser.add_argument("--json", action="store_true", help="every number, for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan."""
+    from laion_hpc.config import load
+    from laion_hpc.run.plan import model, rates
+
+    allocation = parse_allocation(options.allocation)
+    config = load(options.config)
+    known = rates.load(options.rates or rates.DEFAULT)
+    size = _size(options, config, known)
+    made = model.plan(config, known, size, allocation, image_heads(config))
+    print(json.dumps(as_json(made), indent=1) if options.json else show(made))
+    return 0
+
+
+def _size(options: argparse.Namespace, config: Config, rates: Rates) -> Size:
+    from laion_hpc.files.crawl_lock import read_lock
+    from laion_hpc.run.plan import model
+
+    if options.crawls is not None:
+        if options.crawls < 1:
+            raise UsageError("--crawls: at least 1")
+        crawls = options.crawls
+        segments, wats = crawls * model.SEGMENTS_PER_CRAWL, crawls * model.WATS_PER_CRAWL
+    else:
+        locks = [read_lock(Path(config.crawl_folder) / f"{name}.json") for name in config.crawls]
+        crawls = len(locks)
+        segments = sum(len(lock.segments) for lock in locks)
+        wats = sum(len(paths) for lock in locks for paths in lock.segments.values())
+    candidates = None if options.candidates is None else parse_count(options.candidates)
+    return model.size_of(rates, crawls=crawls, segments=segments, wats=wats, candidates=candidates)
+
+
+def parse_count(text: str) -> float:
+    """A number of things, such as 50e9 or 50_000; UsageError otherwise."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 1:
+        raise UsageError(f"--candidates: not a number of links: {text!r}; write such as 50e9")
+    return value
+
+
+def parse_allocation(text: str) -> Allocation:
+    """`cpu_nodes=20,gbit=40` -> an allocation; UsageError names what is wrong."""
+    from laion_hpc.run.plan.model import Allocation
+
+    known = {entry.name: float if entry.name == "gbit" else int for entry in fields(Allocation)}
+    given: dict[str, int | float] = {}
+    for part in filter(None, text.replace(" ", "").split(",")):
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise UsageError(f"--allocation: no {name!r}; there are {', '.join(known)}")
+        try:
+            given[name] = known[name](value)
+        except ValueError:
+            raise UsageError(f"--allocation: {name}: not a number: {value!r}") from None
+    return Allocation(**given)  # type: ignore[arg-type]
+
+
+def image_heads(config: Config) -> int:
+    """How many of the config's heads read images: by head.json, or, where it is not there yet,
+    by the name of LAION's watermark head.
+    """
+    count = 0
+    for head in config.tag.heads:
+        if head.startswith("package:"):
+            path = Path(__file__).parents[2] / head.removeprefix("package:") / "head.json"
+        else:
+            path = Path(head) / "head.json"
+        if path.is_file():
+            try:
+                count += json.loads(path.read_bytes()).get("image") is not None
+            except (ValueError, AttributeError) as error:
+                raise UsageError(f"{path}: not the description of a head: {error}") from None
+        else:
+            count += Path(head).name == "pwatermark"
+    return count
+
+
+def as_json(plan: Plan) -> dict[str, object]:
+    """Every number of a plan, in the units that the names tell."""
+    return {**asdict(plan), "jobs": plan.jobs, "wall_hours": plan.wall_hours}
+
+
+def show(plan: Plan) -> str:
+    """The plan as text."""
+    size = plan.size
+    heads = ("rule", "jobs", "units", "", "core-h", "GPU-h", "network", "disk", "job", "wall")
+    rows = [
+        (
+            line.rule,
+            f"{line.jobs:,}",
+            count(line.units),
+            line.unit,
+            hours_used(line.core_hours),
+            hours_used(line.gpu_hours),
+            size_text(line.network_bytes),
+            size_text(line.disk_bytes + line.replaced_bytes),
+            wall(line.job_hours),
+            wall(line.wall_hours),
+        )
+        for line in plan.lines
+    ]
+    rows.append(
+        (
+            "total",
+            f"{plan.jobs:,}",
+            "",
+            "",
+            hours_used(sum(line.core_hours for line in plan.lines)),
+            hours_used(sum(line.gpu_hours for line in plan.lines)),
+            size_text(sum(line.network_bytes for line in plan.lines)),
+            size_text(plan.kept_bytes),
+            "",
+            wall(plan.wall_hours),
+        )
+    )
+    a = plan.allocation
+    return "\n".join(
+        [
+            f"{size.crawls} crawl(s), {size.segments:,} segments, {size.wats:,.0f} WATs -> "
+            f"{count(size.candidates)} candidates -> {count(plan.amounts['images'])} images -> "
+            f"{count(plan.amounts['pairs'])} pairs",
+            f"on {a.cpu_nodes} CPU nodes of {a.cores} cores, {a.gpu_nodes} GPU nodes of "
+            f"{a.gpus} A100s, {a.gbit:g} Gbit/s; index of a crawl: {plan.index_key}",
+            "",
+            *_aligned([heads, *rows]),
+            "",
+            *_disk(plan),
+            "wall: of all, each rule after the other; blocks overlap in a run, so it is less",
+            *(f"note: {note}" for note in plan.notes),
+            "sources of the rates, and which were not measured: laion_hpc/run/plan/rates.yaml",
+        ]
+    )
+
+
+def _disk(plan: Plan) -> list[str]:
+    """Temporary space at the peak, for both values of the key that decides on it."""
+    sizes = (plan.kept_bytes, plan.peak_bytes, plan.usual_peak_bytes, plan.end_bytes)
+    whole, most, usual, end = map(size_text, sizes)
+    here = ("   <- this config", "") if plan.keeps else ("", "   <- this config")
+    return [
+        f"disk: keep.candidate_images true: {whole} at the peak and at the end{here[0]}",
+        f"      false: at most {most} at the peak, {usual} if `filter` keeps up, "
+        f"{end} at the end{here[1]}",
+    ]
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = (0, 3)
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def count(number: float) -> str:
+    """1.2 G, 35 M, 900: a number of things."""
+    for unit, name in ((1e9, " G"), (1e6, " M")):
+        if number >= unit:
+            return f"{number / unit:,.4g}{name}"
+    return f"{number:,.0f}"
+
+
+def size_text(number: float) -> str:
+    """Bytes in powers of ten; empty for none."""
+    for unit, name in ((1e15, " PB"), (1e12, " TB"), (1e9, " GB"), (1e6, " MB")):
+        if number >= unit:
+            return f"{number / unit:,.3g}{name}"
+    return f"{number / 1e3:,.3g} kB" if number else ""
+
+
+def hours_used(hours: float) -> str:
+    """Hours of cores or GPUs; empty for none."""
+    return "" if not hours else f"{hours:,.0f}" if hours >= 10 else f"{hours:,.2g}"
+
+
+def wall(hours: float) -> str:
+    """40 s, 12 min, 3.5 h, 2.1 d."""
+    if hours < 1 / 60:
+        return f"{hours * 3600:.2g} s"
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"

@@ -1,0 +1,382 @@
+"""The arithmetic of a plan: amounts, then what each rule makes of them. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from laion_hpc.config import Config
+from laion_hpc.config.sections import ReleaseConfig
+from laion_hpc.errors import UsageError
+from laion_hpc.run.plan.rates import Rate, Rates, StageRates
+from laion_hpc.stages.index.keys import ID_BYTES, cells_of, choose_key, train_count
+
+WATS_PER_CRAWL = 90_000
+SEGMENTS_PER_CRAWL = 100
+"""Of Common Crawl's monthly crawls."""
+WIDTH = 768
+"""Length of a ViT-L/14 embedding."""
+KMEANS_ITERATIONS = 10
+"""faiss' default for the cells of an IVF index."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A rule of the workflow, as far as a plan must know it."""
+
+    rule: str
+    stage: str
+    unit: str
+    """`segment`, `block`, `crawl` or `dataset` (all crawls together): what one job makes."""
+    amount: str
+    """The amount that its column `units` counts."""
+    threads: int
+    """Cores of one job: as in rules/ and profiles/slurm."""
+    limit_minutes: int
+    """Time limit of the first attempt: as in rules/."""
+    gpus: int = 0
+    """GPUs of one job: as in profiles/slurm. 0: runs on CPU nodes."""
+
+
+JOBS = (
+    Job("extract", "extract", "segment", "wats", 16, 240),
+    Job("shuffle", "shuffle", "block", "links", 2, 60),
+    Job("download", "download", "block", "candidates", 8, 1440),
+    Job("filter", "filter", "block", "images", 8, 480, gpus=4),
+    Job("embed", "embed", "block", "pairs", 32, 480, gpus=4),
+    Job("tag", "tag", "block", "pairs", 4, 240, gpus=1),
+    Job("index_train", "index", "crawl", "train_vectors", 8, 1440, gpus=1),
+    Job("index_add", "index", "block", "pairs", 8, 240),
+    Job("index_metadata", "index", "block", "pairs", 2, 60),
+    Job("index_merge", "index", "crawl", "pairs", 4, 480),
+    Job("index_evaluate", "index", "crawl", "pairs", 8, 1440),
+    Job("release_block", "release", "block", "pairs", 2, 120),
+    Job("release_images", "release", "block", "released_images", 1, 240),
+    Job("release_gather", "release", "crawl", "pairs", 4, 240),
+    Job("report_page", "report", "crawl", "crawls", 1, 60),
+    Job("release_together", "release", "dataset", "pairs", 4, 240),
+)
+BLOCKS_AT_ONCE = 200
+"""Most blocks whose candidate images are on disk at once if they are deleted: `jobs` of
+profiles/slurm. A block that is downloaded is filtered in the place that its download leaves
+(`priority` in rules/filter.smk), so each of them has a job. Blocks that failed come on top."""
+SINGLE_CORE = frozenset(
+    {"shuffle", "index_metadata", "index_merge", "release_images", "report_page"}
+)
+"""Rules whose work is done by one core, whatever they ask for."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much goes in."""
+
+    crawls: int
+    segments: int
+    """Over all crawls."""
+    wats: float
+    candidates: float
+    """Links after `shuffle`, over all crawls."""
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What the jobs may use at the same time."""
+
+    cpu_nodes: int = 10
+    cores: int = 48
+    """Of a CPU node."""
+    gpu_nodes: int = 8
+    gpus: int = 4
+    """A100s of a GPU node."""
+    gbit: float = 10.0
+    """Gbit/s to the internet, over all nodes."""
+
+    def __post_init__(self) -> None:
+        if min(self.cpu_nodes, self.cores, self.gpu_nodes, self.gpus) < 1 or self.gbit <= 0:
+            raise UsageError("allocation: every number must be above zero")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one rule costs over the whole dataset."""
+
+    rule: str
+    stage: str
+    jobs: int
+    units: float
+    unit: str
+    core_hours: float
+    gpu_hours: float
+    network_bytes: float
+    disk_bytes: float
+    replaced_bytes: float
+    job_hours: float
+    """Wall time of one job, all being alike."""
+    wall_hours: float
+    """Wall time of all, in the allocation, with nothing else running."""
+    memory_mb: float | None = None
+    """Peak of one job as it was seen in small runs, not for this size; None: not measured."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole."""
+
+    size: Size
+    amounts: Mapping[str, float]
+    allocation: Allocation
+    index_key: str
+    """faiss factory key of one crawl's index."""
+    lines: tuple[Line, ...]
+    kept_bytes: float
+    """On disk at the end if nothing is deleted: also the peak."""
+    peak_bytes: float
+    """At most, if what is replaced is deleted at once: see `BLOCKS_AT_ONCE`."""
+    usual_peak_bytes: float
+    """The same, if filtering keeps up with downloading."""
+    end_bytes: float
+    """On disk at the end if what is replaced is deleted."""
+    keeps: bool
+    """Whether this config keeps it (`keep.candidate_images`)."""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def jobs(self) -> int:
+        """Jobs of the whole."""
+        return sum(line.jobs for line in self.lines)
+
+    @property
+    def wall_hours(self) -> float:
+        """If each rule waits for the one before: blocks overlap in a real run, so at most this."""
+        return sum(line.wall_hours for line in self.lines)
+
+
+def size_of(
+    rates: Rates,
+    *,
+    crawls: int,
+    segments: int,
+    wats: int,
+    candidates: float | None = None,
+) -> Size:
+    """The size of what goes in; UsageError if there are more candidates than links."""
+    links = wats * rates.shares["links_per_wat"].value
+    if candidates is None:
+        candidates = links * rates.shares["unique_links"].value
+    elif candidates > links:
+        raise UsageError(
+            f"--candidates: {candidates:,.0f} candidates need more than the {wats:,} WATs of "
+            f"{crawls} crawls, which hold {links:,.0f} links; plan more crawls with --crawls"
+        )
+    return Size(crawls, segments, float(wats), candidates)
+
+
+def amounts_of(
+    config: Config, rates: Rates, size: Size, image_heads: int
+) -> tuple[dict[str, float], str]:
+    """Everything that a rate can be `per`, over all crawls; and the key of a crawl's index."""
+    images = size.candidates * rates.shares["downloaded"].value
+    pairs = images * rates.shares["similar"].value
+    of_one = max(1, round(pairs / size.crawls))
+    key = config.index.key
+    if key == "auto":
+        key = choose_key(of_one, WIDTH, config.index.max_bytes)
+    cells = cells_of(key) or 1
+    trained = train_count(cells, config.index.train_vectors, of_one)
+    train_flop = 2.0 * KMEANS_ITERATIONS * trained * cells * WIDTH
+    # Image and text queries, each against every image.
+    exact_flop = 2.0 * 2 * config.index.evaluate_queries * of_one * WIDTH
+    return {
+        "crawls": size.crawls,
+        "wats": size.wats,
+        "links": size.wats * rates.shares["links_per_wat"].value,
+        "candidates": size.candidates,
+        "images": images,
+        "pairs": pairs,
+        "head_pairs": pairs * (len(config.tag.heads) - image_heads),
+        "image_head_pairs": pairs * image_heads,
+        "released_images": pairs * sum(released_shares(config, rates).values()),
+        "train_vectors": float(trained * size.crawls),
+        "train_gflop": train_flop * size.crawls / 1e9,
+        "exact_gflop": exact_flop * size.crawls / 1e9,
+        "index_bytes": pairs * vector_bytes(key, WIDTH),
+    }, key
+
+
+def released_shares(config: Config, rates: Rates) -> dict[str, float]:
+    """Which share of the pairs is released with images, by the key of the config that asks for it.
+
+    That of a shipped subset is what LAION published of it, if the config leaves its predicate as it
+    is; any other counts as all pairs, for nobody knows before the pairs are there.
+    """
+    shipped = ReleaseConfig().subsets
+    found = {"laion400m_layout": 1.0} if config.release.laion400m_layout else {}
+    for subset in config.release.subsets:
+        if subset.images:
+            same = any((one.name, one.where) == (subset.name, subset.where) for one in shipped)
+            known = rates.shares.get(f"subset_{subset.name}") if same else None
+            found[subset.name] = known.value if known else 1.0
+    return found
+
+
+def vector_bytes(key: str, width: int) -> int:
+    """Bytes that a vector takes in an index with this faiss key: its code and its id."""
+    last = key.rsplit(",", 1)[-1]
+    if last.startswith("PQ") and last.endswith("x8"):
+        return int(last[2:-2]) + ID_BYTES
+    widths = {"SQfp16": 2 * width, "SQ8": width, "Flat": 4 * width}
+    if last not in widths:
+        raise UsageError(
+            f"index.key: cannot tell the size of a vector in {key!r}; known are PQNx8, "
+            + ", ".join(widths)
+        )
+    return widths[last] + ID_BYTES
+
+
+def jobs_of(job: Job, size: Size, blocks: int) -> int:
+    """How many jobs of a rule there are."""
+    if job.unit == "segment":
+        return size.segments
+    if job.unit == "dataset":
+        return 1
+    return size.crawls * (blocks if job.unit == "block" else 1)
+
+
+def jobs_wanted(config: Config, crawls: int) -> tuple[Job, ...]:
+    """The rules that run: two of them only where the config asks for images, or has crawls."""
+    absent = set()
+    if not config.release.has_images:
+        absent.add("release_images")
+    if crawls < 2:
+        absent.add("release_together")
+    return tuple(job for job in JOBS if job.rule not in absent)
+
+
+def plan(
+    config: Config,
+    rates: Rates,
+    size: Size,
+    allocation: Allocation,
+    image_heads: int = 0,
+) -> Plan:
+    """What the dataset costs in this allocation."""
+    amounts, key = amounts_of(config, rates, size, image_heads)
+    jobs = jobs_wanted(config, size.crawls)
+    lines = tuple(_line(job, config, rates, size, amounts, allocation) for job in jobs)
+    disk = sum(line.disk_bytes for line in lines)
+    replaced = sum(line.replaced_bytes for line in lines)
+    notes = []
+    download = config.download
+    if download.resize_mode == "no" or download.image_size != 256 or download.skip_reencode:
+        notes.append(
+            "bytes of images were measured at 256 pixels, re-encoded: this config stores others"
+        )
+    if config.embed.model.name not in ("ViT-L-14-quickgelu", "ViT-L-14"):
+        notes.append(f"the rates of embed are ViT-L/14's, not {config.embed.model.name}'s")
+    if config.index.text:
+        notes.append("the index of the texts costs what index_* costs, once more")
+    notes += [
+        f"the images of the subset {name} are counted as if all pairs were in it: an upper bound"
+        for name, share in released_shares(config, rates).items()
+        if share == 1 and name != "laion400m_layout"
+    ]
+    for job, line in zip(jobs, lines, strict=True):
+        if line.job_hours * 60 > job.limit_minutes:
+            more_blocks = ", or dataset.blocks" if job.unit == "block" else ""
+            notes.append(
+                f"a job of {job.rule} takes {line.job_hours:,.1f} h, more than its first time "
+                f"limit of {job.limit_minutes / 60:g} h (rules/): raise it{more_blocks}"
+            )
+    blocks = config.dataset.blocks * size.crawls
+    most = min(blocks, BLOCKS_AT_ONCE)
+    # Those that are downloaded, and as many again that are filtered or wait for it.
+    usual = min(most, 2 * slots(_job("download"), allocation))
+    return Plan(
+        size,
+        amounts,
+        allocation,
+        key,
+        lines,
+        kept_bytes=disk + replaced,
+        peak_bytes=disk + replaced * most / blocks,
+        usual_peak_bytes=disk + replaced * usual / blocks,
+        end_bytes=disk,
+        keeps=config.keep.candidate_images,
+        notes=tuple(notes),
+    )
+
+
+def _job(rule: str) -> Job:
+    return next(job for job in JOBS if job.rule == rule)
+
+
+def slots(job: Job, allocation: Allocation) -> int:
+    """Jobs of a rule that run at once: as many as fit a node, and one that needs several."""
+    if job.gpus:
+        nodes, of_node, wanted = allocation.gpu_nodes, allocation.gpus, job.gpus
+    else:
+        nodes, of_node, wanted = allocation.cpu_nodes, allocation.cores, job.threads
+    return max(1, nodes * (of_node // wanted) if wanted <= of_node else nodes * of_node // wanted)
+
+
+def cost_of(job: Job, rates: Rates) -> StageRates:
+    """The rates of a rule; UsageError if there are none."""
+    if job.rule not in rates.rules:
+        raise UsageError(f"rates: nothing for the rule {job.rule!r}")
+    return rates.rules[job.rule]
+
+
+def job_seconds(job: Job, cost: StageRates, amounts: Mapping[str, float], count: int) -> float:
+    """Wall seconds of one of `count` equal jobs, if the network does not hold it up.
+
+    A GPU job's cores work while its GPUs do: the slower of the two sets the pace.
+    """
+    cores = 1.0 if job.rule in SINGLE_CORE else float(job.threads)
+    if job.unit == "segment":
+        cores = min(cores, max(1.0, amounts["wats"] / count))  # a rank takes a WAT at a time
+    cpu = total(cost.cpu_seconds, amounts) / count / cores
+    return max(cpu, total(cost.gpu_seconds, amounts) / count / job.gpus if job.gpus else 0.0)
+
+
+def _line(
+    job: Job,
+    config: Config,
+    rates: Rates,
+    size: Size,
+    amounts: Mapping[str, float],
+    allocation: Allocation,
+) -> Line:
+    count = jobs_of(job, size, config.dataset.blocks)
+    cost = cost_of(job, rates)
+    known = {**amounts, "jobs": float(count)}
+    cpu, gpu = total(cost.cpu_seconds, known), total(cost.gpu_seconds, known)
+    network = total(cost.network_bytes, known)
+    seconds = job_seconds(job, cost, known, count)
+    waves = math.ceil(count / slots(job, allocation))
+    wall = max(waves * seconds, network * 8 / (allocation.gbit * 1e9))
+    return Line(
+        job.rule,
+        job.stage,
+        count,
+        amounts[job.amount],
+        job.amount,
+        cpu / 3600,
+        gpu / 3600,
+        network,
+        total(cost.disk_bytes, known),
+        total(cost.replaced_bytes, known),
+        seconds / 3600,
+        wall / 3600,
+        cost.memory_mb.value if cost.memory_mb else None,
+    )
+
+
+def total(rates: Iterable[Rate], amounts: Mapping[str, float]) -> float:
+    """The sum of what is counted; UsageError if a rate is per something unknown."""
+    result = 0.0
+    for rate in rates:
+        if rate.per not in amounts:
+            raise UsageError(f"rates: per: {rate.per!r} is none of {', '.join(sorted(amounts))}")
+        result += rate.value * amounts[rate.per]
+    return result

@@ -1,0 +1,51 @@
+"""One self-contained HTML page on a run: the funnel, the plots, a sheet of samples.
+
+laion-hpc report results/demo --output results/demo/report.html
+laion-hpc report results/demo --output report.html --figures figures   and each figure as SVG
+
+Reads what the stages of one crawl have left so far; what is not there yet is left out. Times in
+the page make it differ from run to run, unlike every other output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from laion_hpc.errors import UsageError
+from laion_hpc.runtime.arguments import add_processes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, help="results of one crawl, such as results/demo")
+    parser.add_argument("--output", type=Path, required=True, help="the page, report.html")
+    parser.add_argument("--figures", type=Path, help="folder for the figures as SVG files, too")
+    parser.add_argument("--config", help="YAML file (that beside the results if there is one)")
+    parser.add_argument("--samples", type=int, default=24, help="images on the sample sheet (24)")
+    add_processes(parser, meaning="threads to use")
+
+
+def run(options: argparse.Namespace) -> int:
+    from laion_hpc.charts.drawing import draw
+    from laion_hpc.config import load
+    from laion_hpc.files.atomic import write_bytes
+    from laion_hpc.run import results
+    from laion_hpc.run.report.data import gather
+    from laion_hpc.run.report.page import FIGURES, figures_of, page
+
+    if options.samples < 0 or options.processes < 1:
+        raise UsageError("--samples must be at least 0, --processes at least 1")
+    folders = results.crawl_folders(options.results)
+    if len(folders) != 1 or folders[0] != options.results:
+        names = ", ".join(str(folder) for folder in folders)
+        raise UsageError(f"{options.results}: a report is on one crawl: give one of {names}")
+    config = load(options.config or results.config_of(options.results))
+    run_data = gather(options.results, config, samples=options.samples, threads=options.processes)
+    made = figures_of(run_data)
+    if options.figures:
+        for name, figure in made.items():
+            write_bytes(options.figures / f"{name}.svg", draw(figure, FIGURES[name]).encode())
+    write_bytes(options.output, page(run_data, made).encode())
+    print(f"report: {options.output}", file=sys.stderr)
+    return 0

@@ -1,0 +1,222 @@
+"""Everything that the report tells, read from what the stages of one crawl have left."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from laion_hpc.config import Config
+from laion_hpc.errors import InputError
+from laion_hpc.files import ledger
+from laion_hpc.run import results
+from laion_hpc.run.report.samples import Picture, choose
+from laion_hpc.run.results import LAYOUTS
+from laion_hpc.runtime.usage import Usage
+from laion_hpc.web.url import host_of
+
+MOST_FILES = 400
+"""Tables that are read for a plot at most, evenly over the run: four million samples suffice."""
+MOST_SHARDS = 60
+"""Shards whose hosts are counted."""
+
+
+@dataclass(frozen=True)
+class StageTotals:
+    """All ledgers of one stage together."""
+
+    stage: str
+    unit: str
+    jobs: int
+    inputs: int
+    kept: int
+    dropped: Counter[str]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What Snakemake, or the ranks of MPI jobs, measured of the jobs of one stage."""
+
+    jobs: int
+    seconds: float
+    longest: float
+    cpu_seconds: float
+    max_rss_mb: float
+
+
+@dataclass(frozen=True)
+class HostBalance:
+    """How the links of some shards are spread over hosts."""
+
+    largest_shares: list[float]
+    """Per shard, the share of its most frequent host."""
+    distinct: list[int]
+    """Per shard, how many hosts it has."""
+    overall_share: float
+    """The share of the most frequent host over these shards together."""
+    shards: int
+    """How many shards there are in all."""
+
+
+@dataclass
+class Run:
+    """The data of the page; what a stage has not left yet is empty or None."""
+
+    crawl: str
+    config: Config
+    stages: list[StageTotals] = field(default_factory=list)
+    statistics: dict[str, Any] | None = None
+    similarity: dict[str, Counter[int]] = field(default_factory=dict)
+    """Per language class, how many samples by hundredths of the cosine, rounded down."""
+    similarity_files: tuple[int, int] = (0, 0)
+    """Tables read, of how many."""
+    content_types: Counter[str] = field(default_factory=Counter)
+    balance: HostBalance | None = None
+    evaluation: Any = None
+    """What `index evaluate` wrote."""
+    latencies: Any = None
+    """What it wrote beside it: times of single queries."""
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)
+    pictures: list[Picture] = field(default_factory=list)
+
+    def stage(self, name: str) -> StageTotals | None:
+        """The totals of a stage, if it has run."""
+        return next((totals for totals in self.stages if totals.stage == name), None)
+
+
+def gather(crawl: Path, config: Config, *, samples: int, threads: int = 1) -> Run:
+    """Read all there is of a crawl."""
+    run = Run(crawl.resolve().name, config)
+    for name in LAYOUTS:
+        totals = _totals(crawl, name)
+        if totals is not None:
+            run.stages.append(totals)
+    run.statistics = _json(crawl / "release" / "statistics.json")
+    run.evaluation = _json(crawl / "index" / "evaluation.json")
+    run.latencies = _json(crawl / "index" / "evaluation_stats.json")
+    scores = sorted(crawl.glob("filter/*/scores/*.parquet"))
+    run.similarity = _similarity(spread(scores, MOST_FILES), threads)
+    run.similarity_files = (min(len(scores), MOST_FILES), len(scores))
+    shards = sorted(crawl.glob("download/*/[0-9]*.parquet"))
+    run.content_types = _content_types(spread(shards, MOST_FILES), threads)
+    run.balance = _balance(sorted(crawl.glob("shuffle/*.parquet")))
+    for name in LAYOUTS:
+        files = sorted((crawl / "benchmarks" / name).glob("*.tsv"))
+        measured = _benchmark(files, crawl / "logs" / name)
+        if measured is not None:
+            run.benchmarks[name] = measured
+    run.pictures = choose(crawl, samples, seed=config.dataset.seed)
+    return run
+
+
+def spread(items: Sequence[Path], most: int) -> list[Path]:
+    """At most `most` of the items, evenly spaced."""
+    if len(items) <= most:
+        return list(items)
+    return [items[number * len(items) // most] for number in range(most)]
+
+
+def _totals(crawl: Path, name: str) -> StageTotals | None:
+    books = [ledger.read(path) for path in results.unit_ledgers(crawl, name).values()]
+    if not books:
+        return None
+    dropped: Counter[str] = Counter()
+    for book in books:
+        dropped.update(book.dropped)
+    inputs, kept = sum(book.inputs for book in books), sum(book.kept for book in books)
+    return StageTotals(name, books[0].unit, len(books), inputs, kept, dropped)
+
+
+def _json(path: Path) -> Any:
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); make it again") from None
+
+
+def _query(files: Sequence[Path], sql: str, threads: int) -> list[tuple[Any, ...]]:
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"SET threads = {threads}")
+            return connection.execute(sql, [[str(file) for file in files]]).fetchall()
+    except duckdb.Error as error:
+        first_line = str(error).splitlines()[0]
+        raise InputError(f"{files[0].parent}: cannot be read: {first_line}") from None
+
+
+def _similarity(files: Sequence[Path], threads: int) -> dict[str, Counter[int]]:
+    found: dict[str, Counter[int]] = {}
+    if files:
+        for name, hundredths, count in _query(
+            files,
+            "SELECT language_class, floor(similarity * 100)::INTEGER AS hundredths, count(*) "
+            "FROM read_parquet(?) WHERE isfinite(similarity) GROUP BY ALL ORDER BY ALL",
+            threads,
+        ):
+            found.setdefault(name, Counter())[hundredths] = count
+    return found
+
+
+def _content_types(files: Sequence[Path], threads: int) -> Counter[str]:
+    if not files:
+        return Counter()
+    rows = _query(
+        files,
+        "SELECT lower(trim(split_part(content_type, ';', 1))) AS kind, count(*) "
+        "FROM read_parquet(?) WHERE status = 'success' GROUP BY kind ORDER BY kind",
+        threads,
+    )
+    return Counter({kind or "not said": count for kind, count in rows})
+
+
+def _balance(blocks: Sequence[Path]) -> HostBalance | None:
+    """Hosts of some shards, evenly over all: row group s of a shuffled block is shard s."""
+    import pyarrow.parquet as pq
+
+    shards = [
+        (path, group) for path in blocks for group in range(pq.read_metadata(path).num_row_groups)
+    ]
+    largest, distinct, overall = [], [], Counter[str]()
+    step = max(1, -(-len(shards) // MOST_SHARDS))
+    for path, group in shards[::step]:
+        urls = pq.ParquetFile(path).read_row_group(group, columns=["url"])["url"].to_pylist()
+        hosts = Counter(host_of(url) for url in urls)
+        if hosts:
+            largest.append(max(hosts.values()) / hosts.total())
+            distinct.append(len(hosts))
+            overall.update(hosts)
+    if not overall:
+        return None
+    return HostBalance(largest, distinct, max(overall.values()) / overall.total(), len(shards))
+
+
+def _benchmark(files: Sequence[Path], logs: Path) -> Benchmark | None:
+    seconds, cpu, memory = [], 0.0, 0.0
+    for file in files:
+        # What Snakemake sees of an MPI job is srun, which waits.
+        ranks = Usage.of_log(logs / f"{file.stem}.log")
+        with file.open(newline="") as stream:
+            for row in csv.DictReader(stream, delimiter="\t"):
+                seconds.append(_number(row.get("s")))
+                cpu += ranks.cpu_seconds if ranks else _number(row.get("cpu_time"))
+                peak = ranks.peak_mb if ranks else _number(row.get("max_rss"))
+                memory = max(memory, peak)
+    if not seconds:
+        return None
+    return Benchmark(len(seconds), sum(seconds), max(seconds), cpu, memory)
+
+
+def _number(text: str | None) -> float:
+    """A number of a benchmark file; `-` and NA, for jobs too short to measure, are 0."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

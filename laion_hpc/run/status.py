@@ -1,0 +1,306 @@
+"""What is done, what is under way, what failed and where its log is.
+
+laion-hpc status results                  every crawl of results/config.yaml
+laion-hpc status results --config my.yaml
+
+A unit (a segment, a block) is done when its ledger is there. One that has a log but no ledger has
+either failed, if its log says so, or is running. Rates come from the times of the ledgers.
+
+Where there is SLURM, its jobs of this workflow are running, pending or failed as SLURM says, with
+its reason; rates are then those of the jobs that run now, by the time that finished ones took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from laion_hpc.errors import LaionHpcError, UsageError
+from laion_hpc.run import results, slurm
+from laion_hpc.run.results import LAYOUTS, SUFFIX
+from laion_hpc.run.slurm import State
+
+LOG_TAIL_BYTES = 20_000
+"""Enough for the last traceback."""
+RECENT_UNITS = 50
+"""The rate is that of the last so many units: what a scheduler gives now, not a week ago."""
+
+SHOWN_UNITS = 5
+"""Lines on a stage's units that run or wait; what failed is shown whole."""
+
+Queue = Mapping[tuple[str, str, str], State]
+"""What a batch system says of units, by crawl, stage and log."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A unit that has a log but no output."""
+
+    unit: str
+    log: Path
+    state: str
+    """`failed`, `running?` for want of a queue, or what the queue says: running, pending."""
+    last_line: str
+    shards: int = 0
+    """Shards of it that are finished and will be kept."""
+
+
+@dataclass
+class StageStatus:
+    """How far one stage of one crawl is."""
+
+    name: str
+    done: int
+    expected: int | None
+    """None: not known, for want of a config or a lock file."""
+    per_hour: float | None = None
+    troubles: list[Trouble] = field(default_factory=list)
+    job_seconds: float | None = None
+    """Mean time of a job, from Snakemake's benchmark files."""
+
+    @property
+    def rate(self) -> float | None:
+        """Units an hour: of the jobs that run now, where a queue tells; else as of late."""
+        running = self.count("running")
+        if running and self.job_seconds:
+            return running * 3600 / self.job_seconds
+        return self.per_hour
+
+    @property
+    def hours_left(self) -> float | None:
+        """At the present rate; None if unknown or done."""
+        if self.expected is None or not self.rate or self.done >= self.expected:
+            return None
+        return (self.expected - self.done) / self.rate
+
+    def count(self, state: str) -> int:
+        """Number of units in a state."""
+        return sum(trouble.state == state for trouble in self.troubles)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a crawl should come to, as far as it is known."""
+
+    blocks: int | None = None
+    segments: int | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("results", type=Path, help="folder of results, or of one crawl")
+    parser.add_argument("--config", help="YAML file (RESULTS/config.yaml if there is one)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print how far every crawl is; 0 even if something failed, for it is not this that failed."""
+    folders, expected, configured = _what_to_look_at(options)
+    jobs = slurm.jobs() or []
+    for folder in folders:
+        name = folder.resolve().name
+        queue = slurm.states(jobs, [name], folder.resolve().parent, configured)
+        show(name, crawl_status(folder, expected.get(name, Expected()), queue))
+    return 0
+
+
+def _what_to_look_at(options: argparse.Namespace) -> tuple[list[Path], dict[str, Expected], str]:
+    path = options.config or results.config_of(options.results)
+    expected: dict[str, Expected] = {}
+    if path is None:
+        return results.crawl_folders(options.results), expected, ""
+    from laion_hpc.config import load
+
+    config = load(path)
+    for crawl in config.crawls:
+        segments = _segments(Path(config.crawl_folder) / f"{crawl}.json")
+        expected[crawl] = Expected(config.dataset.blocks, segments)
+    try:
+        folders = results.crawl_folders(options.results)
+    except UsageError:
+        # Nothing has run yet; that is a status too.
+        if not options.config:
+            raise
+        folders = []
+    known = {folder.resolve().name for folder in folders}
+    if options.results.resolve().name not in expected:
+        folders += [options.results / crawl for crawl in config.crawls if crawl not in known]
+    return folders, expected, config.results
+
+
+def _segments(lock: Path) -> int | None:
+    from laion_hpc.files.crawl_lock import read_lock
+
+    try:
+        return len(read_lock(lock).segments)
+    except (LaionHpcError, OSError):
+        return None
+
+
+def crawl_status(crawl: Path, expected: Expected, queue: Queue | None = None) -> list[StageStatus]:
+    """How far every stage of a crawl is; light: reads names, times and the ends of a few logs."""
+    queue = queue or {}
+    statuses = []
+    for name, layout in LAYOUTS.items():
+        done = results.unit_ledgers(crawl, name)
+        of = expected.segments if layout.unit == "segment" else expected.blocks
+        times = [path.stat().st_mtime for path in done.values()]
+        seconds = job_seconds(crawl / "benchmarks" / name)
+        statuses.append(StageStatus(name, len(done), of, per_hour(times), job_seconds=seconds))
+        if layout.merged:
+            there = results.merged_ledger(crawl, name) is not None
+            statuses.append(StageStatus(f"{name}, whole", int(there), 1))
+        folder, here = crawl / "logs" / name, crawl.resolve().name
+        logs = set(folder.glob("*.log"))
+        logs |= {folder / f"{unit}.log" for of, stage, unit in queue if (of, stage) == (here, name)}
+        for log in sorted(logs):
+            output = output_of(crawl, name, log.stem)
+            if not output.exists():
+                statuses[-1 if not _is_block(log.stem) else _position(statuses, name)].troubles += [
+                    _trouble(crawl, name, log, queue)
+                ]
+    statuses.append(StageStatus("report", int((crawl / "report.html").exists()), 1))
+    return statuses
+
+
+def _position(statuses: list[StageStatus], name: str) -> int:
+    return next(i for i, status in enumerate(statuses) if status.name == name)
+
+
+def _is_block(stem: str) -> bool:
+    return bool(re.fullmatch(r"(add-)?(\d{4}|\d+\.\d+)", stem))
+
+
+def output_of(crawl: Path, stage: str, log: str) -> Path:
+    """The file whose presence says that the job which writes this log is done.
+
+    Logs are called like their unit; those of a stage's jobs over all units like the action
+    (`train`, `merge`, `evaluate`, `gather`), its jobs by block ACTION-BLOCK.
+    """
+    named = {
+        ("index", "train"): "index/trained.index",
+        ("index", "merge"): "index/manifest.json",
+        ("index", "evaluate"): "index/evaluation.json",
+        ("release", "gather"): "release/manifest.json",
+    }
+    if (stage, log) in named:
+        return crawl / named[stage, log]
+    if stage == "index" and log.startswith("metadata-"):
+        return crawl / "index" / "metadata" / f"{log.removeprefix('metadata-')}.arrow"
+    unit = log.removeprefix("add-") if stage == "index" else log
+    pattern = LAYOUTS[stage].pattern
+    return crawl / pattern.replace(f"*{SUFFIX}", f"{unit}{SUFFIX}").replace("*", unit)
+
+
+def _trouble(crawl: Path, stage: str, log: Path, queue: Queue) -> Trouble:
+    error, last = end_of_log(log) if log.exists() else ("", "")
+    known = queue.get((crawl.resolve().name, stage, log.stem))
+    shards = len(results.shard_ledgers(crawl, stage, log.stem))
+    if known is None:
+        return Trouble(log.stem, log, "failed" if error else "running?", error or last, shards)
+    # An error in the log of a job that waits or runs is that of an earlier attempt.
+    line = (error or last) if known.state == "failed" else last
+    return Trouble(
+        log.stem, log, known.state, f"{known.note}: {line}" if line else known.note, shards
+    )
+
+
+def job_seconds(folder: Path) -> float | None:
+    """Mean time of the latest jobs of units, from the benchmark files of a stage (column s)."""
+    files = [path for path in folder.glob("*.tsv") if _is_block(path.stem)]
+    files.sort(key=lambda path: path.stat().st_mtime)
+    seconds = []
+    for path in files[-RECENT_UNITS:]:
+        try:
+            head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+            seconds += [float(row[head.index("s")]) for row in rows]
+        except (ValueError, IndexError, OSError):
+            continue  # being written
+    return sum(seconds) / len(seconds) if seconds else None
+
+
+def end_of_log(log: Path) -> tuple[str, str]:
+    """The last error that a log holds (empty: none) and its last line that says anything."""
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    errors = [line for line in lines if "laion-hpc: error:" in line]
+    if not errors and "Traceback (most recent call last):" in lines:
+        errors = lines[-1:]
+    return (errors[-1] if errors else "", lines[-1] if lines else "")
+
+
+def per_hour(times: list[float]) -> float | None:
+    """Units an hour, from the moments at which the latest ones were done; None if it cannot be."""
+    recent = sorted(times)[-RECENT_UNITS:]
+    if len(recent) < 2 or recent[-1] <= recent[0]:
+        return None
+    return (len(recent) - 1) / (recent[-1] - recent[0]) * 3600
+
+
+def show(crawl: str, statuses: list[StageStatus]) -> None:
+    """Print the table of one crawl and its troubles."""
+    heads = ("stage", "done", "of", "", "per hour", "left", "running", "pending", "failed")
+    rows = [heads, *(_row(status) for status in statuses)]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=crawl, title_justify="left")
+        for head in heads:
+            table.add_column(head, justify="left" if head == "stage" else "right")
+        for status, row in zip(statuses, rows[1:], strict=True):
+            whole = status.expected is not None and status.done >= status.expected
+            style = "red" if status.count("failed") else "green" if whole else ""
+            table.add_row(*row, style=style)
+        Console().print(table)
+    else:
+        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+        print(crawl)
+        for row in rows:
+            first, *rest = (
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            print(f"  {'  '.join([first, *rest])}".rstrip())
+    for status in statuses:
+        failed = [trouble for trouble in status.troubles if trouble.state == "failed"]
+        others = [trouble for trouble in status.troubles if trouble.state != "failed"]
+        others.sort(key=lambda trouble: trouble.state == "pending")
+        for trouble in failed + others[:SHOWN_UNITS]:
+            kept = f" ({trouble.shards} shards are finished)" if trouble.shards else ""
+            print(f"{status.name} {trouble.unit}: {trouble.state}{kept}: {trouble.last_line}")
+            if trouble.log.exists():
+                print(f"    see {trouble.log}")
+        if len(others) > SHOWN_UNITS:
+            print(f"{status.name}: {len(others) - SHOWN_UNITS} more run or wait")
+
+
+def _row(status: StageStatus) -> tuple[str, ...]:
+    expected = status.expected
+    return (
+        status.name,
+        f"{status.done:,}",
+        "?" if expected is None else f"{expected:,}",
+        f"{status.done / expected:.0%}" if expected else "",
+        f"{status.rate:,.1f}" if status.rate and expected != status.done else "",
+        duration(status.hours_left),
+        str(status.count("running") + status.count("running?") or ""),
+        str(status.count("pending") or ""),
+        str(status.count("failed") or ""),
+    )
+
+
+def duration(hours: float | None) -> str:
+    """Hours as people say them: 40 s, 12 min, 3.5 h, 2.1 d."""
+    if hours is None:
+        return ""
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"

@@ -1,0 +1,86 @@
+"""Takes links out of the tables of `extract` and `shuffle`, in place.
+
+The tables keep their times of modification: what follows is made again because the list says so,
+block by block, and not because a table of all blocks has changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from laion_hpc.files import ledger, tombstones
+from laion_hpc.files.atomic import atomic
+from laion_hpc.files.takedown_list import Takedowns
+from laion_hpc.run.takedown.find import Table
+from laion_hpc.web.url import host_of
+
+
+def redact(table: Table, *, takedowns: Takedowns) -> None:
+    """Rewrite a table with tombstones and bring its ledger up to date.
+
+    The bytes are those that its stage writes when the list is there from the start. Killed at any
+    moment, the same call does the rest.
+    """
+    path = table.path
+    book = ledger.path_of(path)
+    classes: Counter[str] = Counter()
+    with pq.ParquetFile(path) as file, atomic(path) as aside:
+        with pq.ParquetWriter(
+            str(aside), file.schema_arrow, compression="zstd", use_dictionary=_dictionaries(file)
+        ) as writer:
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group).combine_chunks()
+                if group in table.groups:
+                    urls = rows["url"].to_pylist()
+                    hosts = list(map(host_of, urls))
+                    mask = tombstones.covered(urls, hosts, takedowns)
+                    classes.update(rows["language_class"].filter(pa.array(mask)).to_pylist())
+                    if "key" in rows.schema.names:
+                        rows = tombstones.bury_samples(rows, mask)
+                    else:
+                        rows = tombstones.bury_links(rows, mask, hosts)
+                writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+        _keep_times(path, aside)
+        # The ledger first: a kill between the two leaves links to find, and so to be done again.
+        entry = replace(ledger.describe(aside, rows=file.metadata.num_rows), name=path.name)
+        _vouch(book, entry, classes)
+
+
+def _dictionaries(file: pq.ParquetFile) -> list[str]:
+    """The columns that the table's writer gave dictionaries: its choice is part of the bytes."""
+    metadata = file.metadata
+    return [
+        name
+        for number, name in enumerate(file.schema_arrow.names)
+        if any(
+            "RLE_DICTIONARY" in metadata.row_group(group).column(number).encodings
+            for group in range(metadata.num_row_groups)
+        )
+    ]
+
+
+def _vouch(book: Path, entry: ledger.File, gone: Counter[str]) -> None:
+    """Bring a ledger up to date. `shuffle` counts the languages of links, not of tombstones."""
+    if not book.exists():
+        return
+    before = ledger.read(book)
+    counts = dict(before.counts)
+    if before.stage == "shuffle" and not any(entry == file for file in before.files):
+        left = Counter(counts["kept_by_class"])
+        left.subtract(gone)
+        counts["kept_by_class"] = {name: n for name, n in left.items() if n}
+    files = tuple(entry if file.name == entry.name else file for file in before.files)
+    times = book.stat()
+    replace(before, files=files, counts=counts).write(book)
+    os.utime(book, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _keep_times(source: Path, target: Path) -> None:
+    times = source.stat()
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -1,0 +1,82 @@
+"""What somebody asks to take down: a file of URLs, hosts, hashes and keys, one a line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import can_ada
+
+from laion_hpc.errors import UsageError
+from laion_hpc.files import tombstones
+from laion_hpc.files.takedown_list import Takedowns
+from laion_hpc.web.url import Base
+
+_KEY = re.compile(r"[^\s./\\]+-\d{4}-\d{5}-\d{5}")
+_HOST = re.compile(r"[^\s/?#@\\]+\.[^\s/?#@\\.]+\.?(:\d+)?")
+
+
+@dataclass
+class Request:
+    """The lines of a file, understood."""
+
+    urls: set[str] = field(default_factory=set)
+    """As `extract` writes them."""
+    hosts: set[str] = field(default_factory=set)
+    hashes: set[str] = field(default_factory=set)
+    """SHA-256 of a URL or an image, MD5 of an image; hex."""
+    keys: set[str] = field(default_factory=set)
+
+    def listed(self) -> Takedowns:
+        """The entries of the list. Keys have none: the URLs that they lead to have."""
+        long = frozenset(digits for digits in self.hashes if len(digits) == 64)
+        return Takedowns(
+            urls=frozenset(map(tombstones.sha256, self.urls)) | long,
+            hosts=frozenset(map(tombstones.sha256, self.hosts)),
+            images=frozenset(self.hashes),
+        )
+
+
+def read(path: Path) -> Request:
+    """Read a file of requests; `#` at the start of a line begins a comment.
+
+    UsageError names the line that is neither URL, host, hash nor key.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file of take-downs") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text file in UTF-8") from None
+    request = Request()
+    for number, text in enumerate(lines, 1):
+        line = text.strip()
+        if line and not line.startswith("#") and not _understood(line, request):
+            raise UsageError(
+                f"{path}:{number}: {line!r} is no URL, host, hash (MD5 of an image, SHA-256 of an "
+                "image or URL, in hex) or sample key"
+            )
+    return request
+
+
+def _understood(line: str, request: Request) -> bool:
+    if "://" in line:
+        try:
+            url, fault = Base(line).resolve(line)
+        except ValueError:
+            return False
+        request.urls.add(url)
+        return fault is None
+    if re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", line):
+        request.hashes.add(line.lower())
+    elif _KEY.fullmatch(line):
+        request.keys.add(line)
+    elif _HOST.fullmatch(line):
+        try:
+            request.hosts.add(can_ada.parse(f"http://{line.strip('.')}/").hostname)
+        except ValueError:
+            return False
+    else:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""How a command runs: the work queue, progress, compiled loops, shared arguments."""

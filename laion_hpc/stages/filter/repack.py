@@ -1,0 +1,172 @@
+"""The kept samples of a block -> full shards, in order, images untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from laion_hpc.errors import InputError
+from laion_hpc.files import ledger
+from laion_hpc.files.atomic import atomic
+from laion_hpc.files.ledger import Ledger
+from laion_hpc.files.schemas import SCORED_SAMPLE
+from laion_hpc.files.shards import Sample, ShardWriter, read_shard
+from laion_hpc.stages.filter.scores import FOLDER, kept_rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """The places `start` … `stop - 1` among those of an input shard's kept samples."""
+
+    shard: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class OutputShard:
+    """A new shard and where its samples come from."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+    @property
+    def samples(self) -> int:
+        """How many it holds where none was taken down."""
+        return sum(part.stop - part.start for part in self.parts)
+
+
+@dataclass(frozen=True)
+class RepackJob:
+    """What all new shards of a block have in common."""
+
+    source: Path
+    output: Path
+    config: str
+    """Digest of the config keys of the stage."""
+    images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Tars that hold the images of a downloaded shard whose own tar was removed."""
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys by downloaded shard whose places stay empty: kept samples that were taken down."""
+
+
+def plan(kept: Sequence[tuple[str, int]], size: int) -> list[OutputShard]:
+    """Cut the kept samples of the input shards, (name, number) in order, in shards of `size`.
+
+    All but the last are full; no sample kept, no shard.
+    """
+    planned: list[OutputShard] = []
+    parts: list[Part] = []
+    room = size
+    for shard, count in kept:
+        start = 0
+        while start < count:
+            stop = min(count, start + room)
+            parts.append(Part(shard, start, stop))
+            room -= stop - start
+            start = stop
+            if not room:
+                planned.append(OutputShard(f"{len(planned):05d}", tuple(parts)))
+                parts, room = [], size
+    if parts:
+        planned.append(OutputShard(f"{len(planned):05d}", tuple(parts)))
+    return planned
+
+
+def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
+    """Write one new shard: tar, parquet, ledger."""
+    done = finished(shard, job)
+    if done:
+        return done
+    path = job.output / f"{shard.name}.ledger.json"
+    path.unlink(missing_ok=True)
+    tables = [_rows(part, job) for part in shard.parts]
+    rows = sum(table.num_rows for table in tables)
+    tar = job.output / f"{shard.name}.tar"
+    with atomic(tar) as aside, ShardWriter(aside) as writer:
+        for part, table in zip(shard.parts, tables, strict=True):
+            tars = job.images.get(part.shard, (job.source / f"{part.shard}.tar",))
+            for sample in _samples(tars, table):
+                writer.add(sample)
+    parquet = job.output / f"{shard.name}.parquet"
+    with atomic(parquet) as aside:
+        pq.write_table(pa.concat_tables(tables), aside, compression="zstd")
+    done = Ledger(
+        stage="filter",
+        unit="samples",
+        inputs=rows,
+        kept=rows,
+        config=job.config,
+        source=_source(shard, job),
+        files=tuple(ledger.describe(file, rows=rows) for file in (tar, parquet)),
+    )
+    done.write(path)
+    return done
+
+
+def finished(shard: OutputShard, job: RepackJob) -> Ledger | None:
+    """The ledger of a new shard that is there already, from these scores and this config."""
+    path = job.output / f"{shard.name}.ledger.json"
+    return ledger.finished(path, config=job.config, source=_source(shard, job))
+
+
+def _source(shard: OutputShard, job: RepackJob) -> str:
+    inputs: list[str | Path] = []
+    for part in shard.parts:
+        scores = job.output / FOLDER / f"{part.shard}.parquet"
+        inputs += [job.source / f"{part.shard}.tar", scores, f"{part.start}-{part.stop}"]
+    return ledger.fingerprint(*inputs)
+
+
+def keys(part: Part, job: RepackJob) -> pa.ChunkedArray:
+    """The keys of a part."""
+    return _rows(part, job)["key"]
+
+
+def _rows(part: Part, job: RepackJob) -> pa.Table:
+    table = pq.read_table(job.output / FOLDER / f"{part.shard}.parquet", schema=SCORED_SAMPLE)
+    table = kept_rows(table)
+    if places := job.places.get(part.shard):
+        # Keys sort in the order of the shard.
+        keys = sorted([*table["key"].to_pylist(), *places])[part.start : part.stop]
+        return table.filter(pc.is_in(table["key"], pa.array(keys))).combine_chunks()
+    return table.slice(part.start, part.stop - part.start).combine_chunks()
+
+
+def _samples(tars: Sequence[Path], table: pa.Table) -> Iterator[Sample]:
+    """The samples of tars that a table lists, with their scores in the metadata."""
+    wanted = {
+        key: (similarity, nsfw)
+        for key, similarity, nsfw in zip(
+            table["key"].to_pylist(),
+            table["similarity"].to_numpy(),
+            table["nsfw"].to_pylist(),
+            strict=True,
+        )
+    }
+    for tar in tars:
+        for sample in read_shard(tar):
+            if sample.key in wanted:
+                similarity, nsfw = wanted.pop(sample.key)
+                yield with_scores(sample, similarity, nsfw)
+                if not wanted:
+                    return
+    if wanted:
+        raise InputError(f"{tars[-1]}: has no sample {next(iter(wanted))}; make this shard again")
+
+
+def with_scores(sample: Sample, similarity: np.float32, nsfw: str) -> Sample:
+    """The sample with similarity and nsfw in its JSON; every other member is untouched."""
+    members = dict(sample.members)
+    data = json.loads(members.get("json", b"{}"))
+    # str of a float32 is the shortest decimal that is this float32.
+    data |= {"similarity": float(str(similarity)), "nsfw": nsfw}
+    members["json"] = json.dumps(data, ensure_ascii=False).encode()
+    return Sample(sample.key, members)

@@ -1,0 +1,85 @@
+"""What a take-down leaves of a block that had been filtered: empty places, shorter scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from laion_hpc.config import Config
+from laion_hpc.files import ledger, takedown_list, tombstones
+from laion_hpc.files.atomic import atomic
+from laion_hpc.files.ledger import Ledger
+from laion_hpc.files.schemas import SCORED_SAMPLE
+from laion_hpc.stages.filter import images, scores, signatures
+from laion_hpc.stages.filter.scores import ScoreJob
+
+
+def places(
+    source: Path, shards: Sequence[str], downloaded: Ledger, config: Config
+) -> dict[str, tuple[str, ...]]:
+    """Keys by shard of the samples taken down after they had been kept: no other takes their place.
+
+    So only those shards change that held them, and what was computed of the others stays.
+    """
+    if not downloaded.dropped.get(tombstones.REASON):
+        return {}
+    made = takedown_list.numbering(config)
+    kept = {
+        one.key for one in takedown_list.of(config).samples if one.kept and one.numbering == made
+    }
+    found = {}
+    for shard in shards:
+        table = pq.read_table(source / f"{shard}.parquet", columns=["key", "error_message"])
+        gone = table["key"].filter(pc.equal(table["error_message"], tombstones.REASON))
+        found[shard] = tuple(key for key in gone.to_pylist() if tombstones.sha256(key) in kept)
+    return found
+
+
+def shrink_scores(shards: Sequence[str], job: ScoreJob, downloaded: Ledger) -> None:
+    """Take samples out of stored scores whose images were removed (keep.candidate_images).
+
+    Where the images are there, the shard's tar is another one without them, and is scored.
+    """
+    if not downloaded.dropped.get(tombstones.REASON):
+        return
+    for shard in images.removed(job.source, list(shards)):
+        book = scores.stored(shard, job)
+        left = scores.successes(job.source / f"{shard}.parquet")["key"].combine_chunks()
+        if book is None or book.inputs == len(left):
+            continue
+        table = pq.read_table(scores.table_path(shard, job), schema=SCORED_SAMPLE)
+        mask = pc.is_in(table["key"], left).combine_chunks()
+        _shrink(shard, job, book, table.filter(mask), mask)
+
+
+def _shrink(shard: str, job: ScoreJob, book: Ledger, table: pa.Table, mask: pa.Array) -> None:
+    path = scores.ledger_path(shard, job)
+    # Without an image these scores cannot be made again: after a kill they must still count as
+    # stored, and the same call goes on. So the files are vouched for again when all are written.
+    replace(book, files=()).write(path)
+    kinds = [k for k in signatures.KINDS if signatures.path_of(job.scores, shard, k).exists()]
+    for kind in kinds:
+        values = np.load(signatures.path_of(job.scores, shard, kind))
+        if len(values) != table.num_rows:
+            signatures.write(job.scores, shard, {kind: values[mask.to_numpy(False)]})
+    with atomic(scores.table_path(shard, job)) as aside:
+        pq.write_table(table, aside, compression="zstd")
+    # Fates and counts are for the cut that follows: no config has this digest.
+    replace(
+        book,
+        inputs=table.num_rows,
+        kept=table.num_rows,
+        dropped={},
+        counts={},
+        config="",
+        files=(
+            ledger.describe(scores.table_path(shard, job), rows=table.num_rows),
+            *signatures.describe(job.scores, shard, kinds),
+        ),
+    ).write(path)

@@ -1,0 +1,215 @@
+"""What a block counts while it writes: which subsets each row is in, every value, every host.
+
+The rows pass in memory on their way to the joined parts, row group by row group; here each is
+looked at once for all subsets. Memory is bounded by a row group, the number of distinct values and
+hosts (`Authorities`), and eight bytes for each row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from laion_hpc.files.atomic import atomic
+from laion_hpc.runtime.compiled import compiled
+from laion_hpc.stages.release.authorities import Authorities
+from laion_hpc.stages.release.columns import SPLITS
+from laion_hpc.stages.release.value_counts import COUNTS, Coded, coded
+
+IMPLIED = {SPLITS["en"]: "en", SPLITS["nolang"]: ""}
+"""LANGUAGE of the rows of a split without that column."""
+MOST_GROUPS = 64
+"""Sets of subsets that are told apart by their bits alone: up to six subsets."""
+MOST_CELLS = 1 << 22
+"""Values times sets of subsets that are counted in one array."""
+PAGE = 1 << 12
+"""Numbers that are counted in one array once one of them occurs."""
+_BARE = "split_part(split_part(authority, '?', 1), '#', 1)"
+HOST_OF_AUTHORITY = rf"""CASE WHEN regexp_full_match(authority, '[a-z0-9.-]*') THEN authority ELSE
+    lower(CASE WHEN contains({_BARE}, '@') OR contains({_BARE}, '[')
+    THEN regexp_extract({_BARE}, '^(?:.*@)?(\[[^\]]*\]|[^:]*)', 1)
+    ELSE split_part({_BARE}, ':', 1) END) END"""
+"""The host of a URL, as `hosts.host_of` gives it; most are what stands there already."""
+
+
+class Counting:
+    """The counts of one block. Each split may be counted in a thread of its own.
+
+    `where`: the predicate of each subset by its folder, at most 60; `heads`: the columns of
+    scores; `scratch`: a folder for what does not fit in memory.
+    """
+
+    def __init__(self, where: Mapping[str, str], heads: Sequence[str], scratch: Path) -> None:
+        _loop()  # compiled here: each split may be counted in a thread of its own
+        self._subsets = list(where)
+        self._heads = heads
+        # By split, and what a thread counts is its own: a column for the split, one per subset.
+        self._sums: dict[str, dict[str, Sums]] = {}
+        self._bits: dict[str, list[npt.NDArray[np.int64]]] = {}
+        self._hosts: dict[str, Authorities] = {}
+        # A predicate may end in a comment.
+        bits = [f"(coalesce(({one}\n)::BIGINT, 0) << {n})" for n, one in enumerate(where.values())]
+        self._belongs = " | ".join(bits) or "0::BIGINT"
+        self._connection = duckdb.connect()
+        # One thread: what is asked of rows comes back in their order.
+        self._connection.execute("SET threads = 1; SET memory_limit = '2GB'")
+        self._connection.execute("SET temp_directory = ?", [str(scratch)])
+
+    def of(self, split: str) -> Callable[[pa.Table], None]:
+        """A function that counts further rows of a split, one call after the other."""
+        cursor = self._connection.cursor()
+        implied = IMPLIED.get(split)
+        rows = "rows" if implied is None else f"(SELECT *, '{implied}' AS LANGUAGE FROM rows)"
+        belongs = f"SELECT {self._belongs} AS bits FROM {rows}"
+        hosts = self._hosts[split] = Authorities(1 + len(self._subsets))
+        sums = self._sums[split] = {}
+        found = self._bits[split] = []
+
+        def count(table: pa.Table) -> None:
+            cursor.register("rows", table)
+            bits = np.asarray(cursor.execute(belongs).fetchnumpy()["bits"]).astype(np.int64)
+            found.append(bits)
+            hosts.add(table["URL"], bits)
+            groups, members = _grouped(bits, len(self._subsets))
+            for one in coded(table, self._heads, implied):
+                if one.name not in sums:
+                    sums[one.name] = Sums(one, members.shape[1])
+                sums[one.name].add(one, *histogram(one.codes, groups, members))
+
+        return count
+
+    def members(self, split: str, subset: str) -> npt.NDArray[np.bool_]:
+        """Which rows of a split, in the order in which they were counted, are in a subset."""
+        bits = np.concatenate(self._bits[split] or [np.zeros(0, np.int64)])
+        return (bits >> self._subsets.index(subset) & 1).astype(np.bool_)
+
+    def write(self, counts: Path, hosts: Path) -> None:
+        """Write both tables in a fixed order: the same rows give the same bytes."""
+        values = Counter[tuple[str, str, int, str]]()
+        for split, sums in self._sums.items():
+            for column, dataset in enumerate([split, *self._subsets]):
+                for name, one in sums.items():
+                    for number, word, n in one.of(column):
+                        values[dataset, name, number, word] += n
+        rows = [(*key, n) for key, n in sorted(values.items())]
+        columns = zip(*rows, strict=True) if rows else ([] for _ in COUNTS)
+        arrays = [pa.array(one, field.type) for one, field in zip(columns, COUNTS, strict=True)]
+        _write(counts, pa.Table.from_arrays(arrays, schema=COUNTS))
+        tables = [self._authorities(split) for split in SPLITS.values() if split in self._hosts]
+        self._connection.register("authorities", pa.concat_tables(tables))
+        # A host that stands there with and without its port has two rows; order is by a number.
+        found = self._connection.sql(
+            f"""SELECT split, {HOST_OF_AUTHORITY} AS host, * EXCLUDE (split, authority)
+            FROM authorities ORDER BY split, hash(host)"""
+        )
+        _write(hosts, found.to_arrow_table())
+
+    def _authorities(self, split: str) -> pa.Table:
+        words, counts = self._hosts[split].found()
+        names = ["n", *self._subsets]
+        sums = {name: counts[:, column] for column, name in enumerate(names)}
+        return pa.table({"split": pa.repeat(split, len(words)), "authority": words, **sums})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
+class Sums:
+    """How often each value of one kind occurs in each of some datasets."""
+
+    def __init__(self, kind: Coded, datasets: int) -> None:
+        self._shift, self._datasets = kind.shift, datasets
+        # Numbers are few and close together, or many and anywhere: pages suit both.
+        self._pages: dict[int, npt.NDArray[np.int64]] = {}
+        self._words: dict[str, npt.NDArray[np.int64]] = {}
+
+    def add(self, one: Coded, codes: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> None:
+        """Count codes (codes,), in order, so many times more in each dataset (codes, datasets)."""
+        if one.words:
+            for code, row in zip(codes.tolist(), counts, strict=True):
+                if (word := one.words[code]) is not None:
+                    self._words[word] = self._words.get(word, 0) + row
+            return
+        pages, starts = np.unique(codes // PAGE, return_index=True)
+        ends = [*starts[1:].tolist(), len(codes)][: len(pages)]
+        for page, start, end in zip(pages.tolist(), starts.tolist(), ends, strict=True):
+            if page not in self._pages:
+                self._pages[page] = np.zeros((PAGE, self._datasets), np.int64)
+            self._pages[page][codes[start:end] - page * PAGE] += counts[start:end]
+
+    def of(self, dataset: int) -> Iterator[tuple[int, str, int]]:
+        """The values of a dataset, each a number or a word, and how often it occurs."""
+        for page, counts in self._pages.items():
+            there = np.flatnonzero(counts[:, dataset])
+            codes = (there + page * PAGE).tolist()
+            for code, n in zip(codes, counts[there, dataset].tolist(), strict=True):
+                if code or not self._shift:
+                    yield code - self._shift, "", n
+        for word, row in self._words.items():
+            if row[dataset]:
+                yield 0, word, int(row[dataset])
+
+
+def _grouped(
+    bits: npt.NDArray[np.int64], subsets: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Rows by the set of subsets that they are in: the group of each, and which datasets a group
+    is in (groups, datasets), of which the first is the split.
+    """
+    if 1 << subsets <= MOST_GROUPS:
+        groups, sets = bits, np.arange(1 << subsets)
+    else:
+        sets, groups = np.unique(bits, return_inverse=True)
+    chosen = sets[:, None] >> np.arange(subsets) & 1
+    return groups, np.hstack([np.ones((len(sets), 1)), chosen])
+
+
+def histogram(
+    codes: npt.NDArray[Any], groups: npt.NDArray[np.int64], members: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Which codes there are, in order, and how often in each dataset (codes, datasets).
+
+    `codes` (rows,) are whole numbers, `groups` (rows,) the group of each row, and `members`
+    (groups, datasets) is 1 where a group is in a dataset.
+    """
+    there, low = np.arange(0), 0
+    if len(codes):
+        low, high = int(codes.min()), int(codes.max())
+        if (high - low + 1) * len(members) <= MOST_CELLS:
+            there = np.arange(low, high + 1)
+        else:
+            there, codes = np.unique(codes, return_inverse=True)
+            low = 0
+    # Floating point, which is exact for whole numbers below 2⁵³, for the sake of a fast product.
+    cells = np.zeros((len(there), len(members)))
+    _loop()(codes.astype(np.int64, copy=False), low, groups, cells)
+    return there, (cells @ members).astype(np.int64)
+
+
+def _add_up(codes: Any, low: int, groups: Any, cells: Any) -> None:
+    """Add one to `cells` (codes from `low` on, groups) for each row."""
+    for row in range(len(codes)):
+        cells[codes[row] - low, groups[row]] += 1
+
+
+@lru_cache(maxsize=1)
+def _loop() -> Any:
+    none = np.zeros(0, np.int64)
+    return compiled(_add_up, none, 0, none, np.zeros((1, 1)))
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with atomic(path) as aside:
+        pq.write_table(table, aside, compression="zstd")

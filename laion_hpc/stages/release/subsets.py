@@ -1,0 +1,105 @@
+"""Subsets: the joined rows for which an SQL predicate of the config holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from laion_hpc.config.sections import SubsetConfig
+from laion_hpc.errors import UsageError
+from laion_hpc.stages.release.block_counts import IMPLIED, Counting
+from laion_hpc.stages.release.part_files import PartsWriter
+
+FOLDER = "subsets"
+AT_ONCE = 8
+"""Subsets that are written side by side: each holds up to two row groups in memory."""
+PORTION = 65_536
+"""Rows that are read at a time."""
+
+
+def check(subsets: Sequence[SubsetConfig], wide: pa.Schema) -> None:
+    """UsageError, naming the key at fault, unless every predicate can be asked of these columns."""
+    empty = wide.empty_table()
+    with duckdb.connect() as connection:
+        connection.register("rows", empty)
+        for number, subset in enumerate(subsets):
+            try:
+                found = connection.execute(f"SELECT ({subset.where}\n) FROM rows").description
+                kind = str(found[0][1]) if found else ""
+            except duckdb.Error as error:
+                first_line = str(error).splitlines()[0]
+                raise UsageError(
+                    f"release.subsets[{number}] ({subset.name}): {subset.where!r} cannot be asked "
+                    f"of the columns {', '.join(wide.names)}: {first_line}"
+                ) from None
+            if kind != "BOOLEAN":
+                raise UsageError(
+                    f"release.subsets[{number}] ({subset.name}): {subset.where!r} is no condition "
+                    f"but a value of type {kind}"
+                )
+
+
+def write(
+    subsets: Sequence[SubsetConfig],
+    joined: Mapping[str, Sequence[Path]],
+    counting: Counting,
+    wide: pa.Schema,
+    *,
+    block: int,
+    release: Path,
+    rows_per_part: int,
+    pool: Executor | None = None,
+) -> dict[str, list[tuple[Path, int]]]:
+    """Write the rows of a block's joined parts (by split) that belong to each subset.
+
+    Their order is that of the splits (en, multi, nolang), then that of the parts. All columns
+    are there, LANGUAGE included. Returns the parts of every subset with their rows.
+    """
+    made: dict[str, list[tuple[Path, int]]] = {}
+    for first in range(0, len(subsets), AT_ONCE):
+        some = [subset.name for subset in subsets[first : first + AT_ONCE]]
+        masks = {
+            split: {name: counting.members(split, f"{FOLDER}/{name}") for name in some}
+            for split in joined
+        }
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    PartsWriter(
+                        release / FOLDER / name,
+                        block=block,
+                        rows=sum(int(masks[split][name].sum()) for split in joined),
+                        schema=wide,
+                        rows_per_part=rows_per_part,
+                        pool=pool,
+                    )
+                )
+                for name in some
+            }
+            for split, files in joined.items():
+                row = 0
+                for table in _portions(files, IMPLIED.get(split)):
+                    for name, writer in writers.items():
+                        chosen = masks[split][name][row : row + table.num_rows]
+                        if chosen.any():
+                            writer.write(table.filter(pa.array(chosen)))
+                    row += table.num_rows
+        made |= {name: writer.parts for name, writer in writers.items()}
+    return made
+
+
+def _portions(files: Sequence[Path], implied: str | None) -> Iterator[pa.Table]:
+    """Rows of parts in order, with the LANGUAGE that a split's name implies."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(PORTION):
+                table = pa.Table.from_batches([batch])
+                if implied is not None:
+                    table = table.append_column("LANGUAGE", pa.repeat(implied, table.num_rows))
+                yield table

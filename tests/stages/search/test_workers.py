@@ -1,0 +1,76 @@
+"""Several workers, for real: they share a port and their counts, are replaced, and end together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from tests.stages.search.world import World
+
+
+def ask(url: str, path: str) -> str:
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"{url}{path}", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"{path} is not answered")
+
+
+def test_workers(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "laion_hpc", "search", str(world.index),
+             "--port", "0", "--workers", "2", "--embeddings", *map(str, world.embeddings)],
+            stderr=stream,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+    try:
+        while "http://" not in log.read_text():
+            assert service.poll() is None, log.read_text()
+            time.sleep(0.05)
+        url = next(word for word in log.read_text().split() if word.startswith("http://"))
+        # Both are up once each has been asked: the kernel hands out the connections.
+        for _ in range(21):
+            assert json.loads(ask(url, "/indices-list")) == ["demo"]
+        # Whichever worker tells, it tells of both.
+        for _ in range(5):
+            counted = ask(url, "/metrics")
+            assert 'requests_total{route="/indices-list",status="200"} 21' in counted
+            assert "laion_hpc_search_workers 2" in counted
+        workers = psutil.Process(service.pid).children()
+        assert len(workers) == 2
+        workers[0].kill()
+        for _ in range(200):
+            if "starting another one" in log.read_text():
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError(log.read_text())
+        assert json.loads(ask(url, "/indices-list")) == ["demo"]
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(20) == 0
+        assert "Traceback" not in log.read_text()
+        assert not any(worker.is_running() for worker in workers)
+    finally:
+        service.kill()
+        service.wait()
+
+
+def test_a_fault_that_all_workers_share_ends_the_service(world: World, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "laion_hpc", "search", str(tmp_path),
+         "--port", "0", "--workers", "2"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "no index.json there" in ended.stderr
+    assert "Traceback" not in ended.stderr

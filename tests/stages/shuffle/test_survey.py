@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from laion_hpc.errors import InputError
+from laion_hpc.stages.shuffle.survey import hosts_of, survey
+from laion_hpc.web.url import Base, host_of, is_blocked
+from tests.stages.shuffle.rows import row, write_part
+
+label = st.from_regex(r"[a-z0-9][a-z0-9-]{0,6}", fullmatch=True)
+host = st.lists(label, min_size=1, max_size=3).map(".".join) | st.just("[2001:db8::1]")
+port = st.sampled_from(["", ":8080", ":443"])
+rest = st.sampled_from(["/", "/a:1/b.jpg", "/x//y?u=http://other.org/", "/@:80"])
+
+
+@given(st.lists(st.builds("http://{}{}{}".format, host, port, rest), min_size=1, max_size=9))
+def test_hosts_of_many_are_the_hosts_of_each(urls: list[str]) -> None:
+    assert hosts_of(pa.array(urls)).to_pylist() == [host_of(url) for url in urls]
+
+
+@given(st.text(max_size=30))
+def test_hosts_of_whatever_extract_lets_through(reference: str) -> None:
+    reference = reference.encode("utf-8", "replace").decode()
+    url, fault = Base("http://e.org/").resolve(reference)
+    if fault is None:
+        assert hosts_of(pa.array([url])).to_pylist() == [host_of(url)]
+
+
+@pytest.mark.parametrize(
+    ("name", "blocked"),
+    [
+        ("bad.org", True),
+        ("img.cdn.bad.org", True),
+        ("notbad.org", False),
+        ("bad.org.good.com", False),
+        ("org", False),
+        ("one.co.uk", True),
+        ("co.uk", False),
+    ],
+)
+def test_blocked_hosts_and_their_subdomains(name: str, blocked: bool) -> None:
+    assert is_blocked(name, frozenset({"bad.org", "one.co.uk"})) is blocked
+    assert not is_blocked(name, frozenset())
+
+
+def test_what_is_surveyed(tmp_path: Path) -> None:
+    urls = ["http://a.org/1", "http://img.bad.org/2", "http://a.org/1", "http://b.org/3"]
+    first = write_part(tmp_path / "1", [], [row(urls[0], "äöü", segment="2.2"), row(urls[1])])
+    second = write_part(
+        tmp_path / "2", [row("http://x.org/")], [row(urls[2], "äöü!"), row(urls[3], wat="v")]
+    )
+    found = survey(
+        [first, second],
+        1,
+        deduplicate_by="url",
+        blocked_hosts=["BAD.org."],
+        blocked_urls=frozenset({hashlib.sha256(urls[3].encode()).digest()}),
+    )
+    assert len(found) == 4
+    assert found.blocked_host.tolist() == [False, True, False, False]
+    assert found.blocked_url.tolist() == [False, False, False, True]
+    assert found.length.tolist() == [3, 10, 4, 10]
+    assert found.low[0] == found.low[2] and found.high[0] == found.high[2]
+    assert len(set(found.low.tolist())) == len(set(found.high.tolist())) == 3
+    assert found.host[0] == found.host[2] != found.host[3]
+    # Ranks of (1.1, v), (1.1, w-0), (2.2, w-0).
+    assert found.wat.tolist() == [2, 1, 1, 0]
+    assert found.crawls == {"C-1"}
+
+
+def test_what_makes_rows_the_same(tmp_path: Path) -> None:
+    u = "http://a.org/"
+    rows = [row(u, "t"), row(u, "t2"), row(u, "t", language="de"), row("http://b.org/", "t")]
+    part = write_part(tmp_path / "p", rows)
+    same = {
+        by: len(set(survey([part], 0, deduplicate_by=by).low.tolist()))
+        for by in ("url", "url+text", "url+language")
+    }
+    assert same == {"url": 2, "url+text": 3, "url+language": 3}
+
+
+def test_files_that_are_missing_or_damaged_or_too_short_are_named(tmp_path: Path) -> None:
+    part = write_part(tmp_path / "p", [row("u")])
+    with pytest.raises(InputError, match="p: has 1 blocks, none with number 3"):
+        survey([part], 3, deduplicate_by="url")
+    with pytest.raises(InputError, match="absent: no such file"):
+        survey([tmp_path / "absent"], 0, deduplicate_by="url")
+    with pytest.raises(InputError, match="without a host"):
+        survey([part], 0, deduplicate_by="url")
+    part.write_bytes(part.read_bytes()[:-50])
+    with pytest.raises(InputError, match="p: damaged"):
+        survey([part], 0, deduplicate_by="url")
