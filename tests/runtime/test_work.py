@@ -17,7 +17,7 @@ from laion_hpc.runtime.usage import Usage
 
 PROGRAM = """
 import sys
-from laion_hpc import work
+from laion_hpc.runtime import work
 from tests.runtime.test_work import sleep, square
 
 with work.team(1) as team:
@@ -90,7 +90,7 @@ def test_mpi_ranks_share_the_queue(tmp_path: Path) -> None:
 
 def test_workers_end_with_their_leader() -> None:
     program = (
-        "from laion_hpc import work; from tests.runtime.test_work import sleep\n"
+        "from laion_hpc.runtime import work; from tests.runtime.test_work import sleep\n"
         "if __name__ == '__main__':\n"
         "    with work.team(2) as team: team.map(sleep, [0.0, 0.0, 60.0, 60.0], label='sleep')\n"
     )

@@ -60,7 +60,7 @@ def test_mpi_ranks_on_two_nodes_know_each_other(cluster: Cluster) -> None:
 
 WORK = """
 import json, os, sys, time
-from laion_hpc import work
+from laion_hpc.runtime import work
 
 def square(number):
     time.sleep(0.05)
@@ -83,7 +83,7 @@ def test_our_queue_spans_two_nodes(cluster: Cluster, tmp_path: Path) -> None:
 
 FAILS = """
 import sys
-from laion_hpc import work
+from laion_hpc.runtime import work
 from laion_hpc.errors import LaionHpcError
 
 def fail(number):

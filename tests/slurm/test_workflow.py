@@ -97,7 +97,7 @@ def jobs_of_run(cluster: Cluster, folder: Path) -> dict[str, list[Job]]:
 
 RANKS = """
 import json, os, sys, time
-from laion_hpc import work
+from laion_hpc.runtime import work
 
 def where(number):
     time.sleep(0.05)

@@ -91,6 +91,8 @@ query = st.one_of(st.just(""), word.map(lambda text: f"?{text}"))
 def test_plain_references_resolve_as_rfc_3986_says(page: str, reference: str) -> None:
     if any(part.lower() in ("%2e", "%2e%2e", ".%2e", "%2e.") for part in reference.split("/")):
         return  # the URL standard takes these for dots, the RFC does not
+    if reference.partition("?")[0].endswith(";"):
+        return  # urljoin drops an empty parameter, which both standards keep
     resolved, fault = Base(page).resolve(reference)
     assert fault is None
     assert resolved == urljoin(page, reference)
