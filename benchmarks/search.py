@@ -202,8 +202,8 @@ def same(sides: dict[str, tuple[int, list[bytes]]]) -> None:
 
 
 def filtered(folder: Path) -> None:
-    from laion_hpc.stages.search.collection import Collection
-    from laion_hpc.stages.search.filters import Filter
+    from laion_hpc.stages.search.knn.collection import Collection
+    from laion_hpc.stages.search.knn.filters import Filter
 
     block = folder / "embed" / "0000"
     stored = np.concatenate([np.load(path) for path in sorted(block.glob("img_emb/*.npy"))])
@@ -235,7 +235,7 @@ def filtered(folder: Path) -> None:
 
 def refined(folder: Path, key: str) -> None:
     """The same embeddings under a key of short codes, searched with and without them."""
-    from laion_hpc.stages.search.collection import REFINE_FACTOR, Collection
+    from laion_hpc.stages.search.knn.collection import REFINE_FACTOR, Collection
 
     block, index = folder / "embed" / "0000", folder / "coded"
     config = folder / "coded.json"
@@ -304,7 +304,7 @@ def look_up(folder: Path, rows: int) -> tuple[float, float, int, int]:
     memory by which opening the table makes it grow, and by which 10,000 rows do then."""
     import msgspec
 
-    from laion_hpc.stages.search.table import Table
+    from laion_hpc.stages.search.knn.table import Table
 
     about = About("", 1, rows, "inner_product", {}, "", (BlockAbout(0, rows, ""),))
     before = own_memory()

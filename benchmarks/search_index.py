@@ -71,7 +71,7 @@ def make_index(block: Path, index: Path, config: Path) -> None:
 
 
 def recall(folder: Path) -> float:
-    from laion_hpc.stages.search.collection import Collection
+    from laion_hpc.stages.search.knn.collection import Collection
 
     collection = Collection(folder / "index", "bench")
     queries = vectors(100, collection.about.dimension, 10**6)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvicorn
 
-from laion_hpc.stages.search.app import create_app
+from laion_hpc.stages.search.http.app import create_app
 from tests.stages.search.world import World, make_world
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from laion_hpc.config.sections import SearchConfig
 from laion_hpc.models import load
-from laion_hpc.stages.search.app import create_app
-from laion_hpc.stages.search.collection import open_collections
+from laion_hpc.stages.search.http.app import create_app
+from laion_hpc.stages.search.knn.collection import open_collections
 from laion_hpc.stages.search.service import Service
 from laion_hpc.stages.search.thumbnails import Thumbnails
 from tests.browser.conftest import ARGUMENTS, NAMES

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 from laion_hpc.errors import LaionHpcError, UsageError
 from laion_hpc.runtime.arguments import add_folders, count
 from laion_hpc.stages.search import workers
-from laion_hpc.stages.search.limits import Limiter
-from laion_hpc.stages.search.metrics import Metrics
+from laion_hpc.stages.search.http.limits import Limiter
+from laion_hpc.stages.search.http.metrics import Metrics
 
 if TYPE_CHECKING:
     from laion_hpc.config import Config
@@ -132,8 +132,8 @@ def _serve(
     from laion_hpc.config.sections import ModelConfig
     from laion_hpc.models import Tower
     from laion_hpc.models import load as load_model
-    from laion_hpc.stages.search.app import create_app
-    from laion_hpc.stages.search.collection import open_collections
+    from laion_hpc.stages.search.http.app import create_app
+    from laion_hpc.stages.search.knn.collection import open_collections
     from laion_hpc.stages.search.service import Service
     from laion_hpc.stages.search.thumbnails import Thumbnails
 

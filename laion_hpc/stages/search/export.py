@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError
 from laion_hpc.files.shards import Sample, ShardWriter
-from laion_hpc.stages.search.collection import Collection
-from laion_hpc.stages.search.knn import Hits
-from laion_hpc.stages.search.table import plain
+from laion_hpc.stages.search.knn.collection import Collection
+from laion_hpc.stages.search.knn.nearest import Hits
+from laion_hpc.stages.search.knn.table import plain
 from laion_hpc.stages.search.thumbnails import EXTENSIONS, Thumbnails
 
 FORMATS = {

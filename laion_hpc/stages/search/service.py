@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from laion_hpc.config.sections import SearchConfig
-from laion_hpc.stages.search.collection import Collection
-from laion_hpc.stages.search.embedder import Embedder, Load
 from laion_hpc.stages.search.faults import RequestError
-from laion_hpc.stages.search.filters import Condition, Filter, Selection
-from laion_hpc.stages.search.histograms import EDGES, spread
-from laion_hpc.stages.search.knn import Hits
-from laion_hpc.stages.search.predicate import as_sql
-from laion_hpc.stages.search.queries import Example, SearchRequest, image_bytes
+from laion_hpc.stages.search.http.queries import Example, SearchRequest, image_bytes
+from laion_hpc.stages.search.knn.collection import Collection
+from laion_hpc.stages.search.knn.embedder import Embedder, Load
+from laion_hpc.stages.search.knn.filters import Condition, Filter, Selection
+from laion_hpc.stages.search.knn.histograms import EDGES, spread
+from laion_hpc.stages.search.knn.nearest import Hits
+from laion_hpc.stages.search.knn.predicate import as_sql
 from laion_hpc.stages.search.thumbnails import Thumbnails
 
 if TYPE_CHECKING:

@@ -29,10 +29,10 @@ from laion_hpc.files.ledger import Ledger
 from laion_hpc.runtime.arguments import add_folders, count
 
 if TYPE_CHECKING:
-    from laion_hpc.stages.search.collection import Collection
     from laion_hpc.stages.search.export import Written
-    from laion_hpc.stages.search.knn import Hits
-    from laion_hpc.stages.search.queries import SearchRequest
+    from laion_hpc.stages.search.http.queries import SearchRequest
+    from laion_hpc.stages.search.knn.collection import Collection
+    from laion_hpc.stages.search.knn.nearest import Hits
     from laion_hpc.stages.search.service import Service
 
 
@@ -87,8 +87,8 @@ def run(options: argparse.Namespace) -> int:
     """Write the file and its ledger; exit code 0."""
     from laion_hpc.config import load
     from laion_hpc.models import load as load_model
-    from laion_hpc.stages.search.collection import Collection
     from laion_hpc.stages.search.export import FORMATS
+    from laion_hpc.stages.search.knn.collection import Collection
     from laion_hpc.stages.search.service import Service
     from laion_hpc.stages.search.thumbnails import Thumbnails
 
@@ -140,7 +140,7 @@ def _write(
 
 def _request(options: argparse.Namespace) -> SearchRequest:
     from laion_hpc.stages.search.faults import RequestError
-    from laion_hpc.stages.search.queries import SearchRequest, parts_of
+    from laion_hpc.stages.search.http.queries import SearchRequest, parts_of
 
     try:
         image = base64.b64encode(options.image.read_bytes()).decode() if options.image else ""
@@ -160,7 +160,7 @@ def _request(options: argparse.Namespace) -> SearchRequest:
 
 
 def _conditions(where: str, collection: Collection) -> list[Any]:
-    from laion_hpc.stages.search.predicate import Predicate
+    from laion_hpc.stages.search.knn.predicate import Predicate
 
     return [Predicate(where, collection.table.schema)] if where.strip() else []
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from laion_hpc.stages.search.app import create_app
+from laion_hpc.stages.search.http.app import create_app
 from tests.stages.search.world import World, make_world
 
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from laion_hpc.files.index_folder import vector_id
-from laion_hpc.stages.search.app import create_app
+from laion_hpc.stages.search.http.app import create_app
 from tests.stages.index.blocks import build, config
 from tests.stages.search.world import World, caption, words
 

@@ -16,10 +16,10 @@ from laion_hpc import cli
 from laion_hpc.errors import UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.index_folder import vector_id
-from laion_hpc.stages.search.app import create_app
-from laion_hpc.stages.search.collection import Collection
-from laion_hpc.stages.search.filters import Filter, Selection, conditions
-from laion_hpc.stages.search.predicate import Predicate, as_sql
+from laion_hpc.stages.search.http.app import create_app
+from laion_hpc.stages.search.knn.collection import Collection
+from laion_hpc.stages.search.knn.filters import Filter, Selection, conditions
+from laion_hpc.stages.search.knn.predicate import Predicate, as_sql
 from tests.stages.search.world import World
 
 FILTERS: list[dict[str, Any]] = [

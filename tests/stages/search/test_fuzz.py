@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
 from starlette.testclient import TestClient
 
-from laion_hpc.stages.search.clip_retrieval import KnnRequest, MetadataRequest
-from laion_hpc.stages.search.filters import Filter
-from laion_hpc.stages.search.openapi import description
-from laion_hpc.stages.search.queries import ExportRequest, SearchRequest
+from laion_hpc.stages.search.http.clip_retrieval import KnnRequest, MetadataRequest
+from laion_hpc.stages.search.http.openapi import description
+from laion_hpc.stages.search.http.queries import ExportRequest, SearchRequest
+from laion_hpc.stages.search.knn.filters import Filter
 
 PATHS = {
     "/api/search": SearchRequest,

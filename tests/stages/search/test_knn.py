@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.stages.search import filters
-from laion_hpc.stages.search.collection import Collection
-from laion_hpc.stages.search.filters import Filter, Selection, conditions
-from laion_hpc.stages.search.knn import Hits, cells_to_visit, distinct, nearest_distinct
+from laion_hpc.stages.search.knn import filters
+from laion_hpc.stages.search.knn.collection import Collection
+from laion_hpc.stages.search.knn.filters import Filter, Selection, conditions
+from laion_hpc.stages.search.knn.nearest import Hits, cells_to_visit, distinct, nearest_distinct
 from tests.stages.index.blocks import (
     build,
     clustered,

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from laion_hpc.stages.search.app import create_app
-from laion_hpc.stages.search.limits import Limiter, client_of
-from laion_hpc.stages.search.metrics import Metrics
+from laion_hpc.stages.search.http.app import create_app
+from laion_hpc.stages.search.http.limits import Limiter, client_of
+from laion_hpc.stages.search.http.metrics import Metrics
 from tests.stages.search.world import World
 
 PROXIES = ("127.0.0.0/8", "10.0.0.0/8", "::1/128")

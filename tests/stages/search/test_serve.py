@@ -22,11 +22,11 @@ from laion_hpc.config import parse
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError
 from laion_hpc.files.index_folder import vector_id
-from laion_hpc.stages.search.app import create_app
-from laion_hpc.stages.search.collection import open_collections
 from laion_hpc.stages.search.command import _listen, _web
-from laion_hpc.stages.search.embedder import decode
 from laion_hpc.stages.search.faults import RequestError
+from laion_hpc.stages.search.http.app import create_app
+from laion_hpc.stages.search.knn.collection import open_collections
+from laion_hpc.stages.search.knn.embedder import decode
 from laion_hpc.stages.search.service import Service
 from laion_hpc.stages.search.thumbnails import Thumbnails
 from laion_hpc.web.guard import Guard, networks

@@ -11,8 +11,8 @@ from laion_hpc.files import ledger, stored_vectors
 from laion_hpc.files.index_folder import read_about, vector_id
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.stored_vectors import StoredVectors
-from laion_hpc.stages.search.collection import Collection
-from laion_hpc.stages.search.filters import Filter
+from laion_hpc.stages.search.knn.collection import Collection
+from laion_hpc.stages.search.knn.filters import Filter
 from tests.stages.index.blocks import (
     build,
     clustered,

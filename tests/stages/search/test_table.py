@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.stages.search.table import _reader
+from laion_hpc.stages.search.knn.table import _reader
 
 KINDS = {
     "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=8),

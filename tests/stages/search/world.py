@@ -17,7 +17,7 @@ from PIL import Image
 from laion_hpc.config.sections import ModelConfig, SearchConfig
 from laion_hpc.demo.scenes import Scene, random_scene, render
 from laion_hpc.files.shards import Sample, ShardWriter
-from laion_hpc.stages.search.collection import open_collections
+from laion_hpc.stages.search.knn.collection import open_collections
 from laion_hpc.stages.search.service import Service
 from laion_hpc.stages.search.thumbnails import Thumbnails
 from laion_hpc.web.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from laion_hpc.stages.search.filters import Selection
+from laion_hpc.stages.search.knn.filters import Selection
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]

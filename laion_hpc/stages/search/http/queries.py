@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from laion_hpc.stages.search.faults import RequestError
-from laion_hpc.stages.search.filters import Filter, Number
+from laion_hpc.stages.search.knn.filters import Filter, Number
 
 Model = TypeVar("Model", bound=BaseModel)
 Id = Annotated[int, Field(ge=0, lt=2**53)]

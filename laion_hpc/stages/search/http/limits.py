@@ -15,10 +15,6 @@ import numpy as np
 SLOTS = 1 << 18
 """Clients are told apart by a salted hash of so many values: 2 MB; two of 1,000 share a slot
 in one case of 250, and then share their rate."""
-COSTS = {"/image/{index}/{id}": 0.02, "/api/export": 20.0}
-"""Requests that count for less or more than one: a page shows 48 pictures, an export reads
-thousands of rows."""
-FREE = ("/metrics", "/indices-list", "/config.json", "/openapi.json", "/api/indices")
 
 
 class Limiter:

@@ -23,9 +23,9 @@ from laion_hpc.files.index_folder import (
     vector_id,
 )
 from laion_hpc.files.stored_vectors import StoredVectors
-from laion_hpc.stages.search.filters import Condition, Filter, Selection, Selections
-from laion_hpc.stages.search.histograms import Edges, edges_of
-from laion_hpc.stages.search.knn import (
+from laion_hpc.stages.search.knn.filters import Condition, Filter, Selection, Selections
+from laion_hpc.stages.search.knn.histograms import Edges, edges_of
+from laion_hpc.stages.search.knn.nearest import (
     Hits,
     Ids,
     Vectors,
@@ -34,7 +34,7 @@ from laion_hpc.stages.search.knn import (
     nearest_distinct,
     ranked,
 )
-from laion_hpc.stages.search.table import Table
+from laion_hpc.stages.search.knn.table import Table
 
 CAPTIONS = "-captions"
 """What the name of an index of texts ends in, after that of the images' index."""

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from laion_hpc.stages.search.limits import COSTS, FREE, Limiter, client_of
-from laion_hpc.stages.search.metrics import OTHER, Metrics
+from laion_hpc.stages.search.http.limits import Limiter, client_of
+from laion_hpc.stages.search.http.metrics import OTHER, Metrics
+from laion_hpc.stages.search.http.routes import COSTS
 
 HEADERS = {
     "content-security-policy": (
@@ -75,13 +76,13 @@ class Frame:
         return OTHER
 
     def _wait(self, scope: Scope, route: str) -> float:
-        free = route == OTHER or route in FREE or scope["method"] == "OPTIONS"
-        if free or not self._limiter.limits:
+        cost = 0.0 if scope["method"] == "OPTIONS" else COSTS.get(route, 0.0)
+        if not cost or not self._limiter.limits:
             return 0.0
         forwarded = Request(scope).headers.getlist("x-forwarded-for")
         peer = (scope.get("client") or ("",))[0]
         client = client_of(peer, ",".join(forwarded), self._trusted)
-        return self._limiter.wait(client, COSTS.get(route, 1.0))
+        return self._limiter.wait(client, cost)
 
 
 def _too_many(seconds: float) -> Response:

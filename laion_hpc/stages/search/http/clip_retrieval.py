@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from laion_hpc.stages.search.collection import CAPTIONS
 from laion_hpc.stages.search.faults import RequestError
-from laion_hpc.stages.search.filters import Filter, Number
-from laion_hpc.stages.search.queries import Id, SearchRequest
+from laion_hpc.stages.search.http.queries import Id, SearchRequest
+from laion_hpc.stages.search.knn.collection import CAPTIONS
+from laion_hpc.stages.search.knn.filters import Filter, Number
 from laion_hpc.stages.search.service import Service
 
 

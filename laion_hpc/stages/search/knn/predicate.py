@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from laion_hpc.errors import UsageError
-from laion_hpc.stages.search.filters import Condition, Filter, Mask
+from laion_hpc.stages.search.knn.filters import Condition, Filter, Mask
 
 if TYPE_CHECKING:
     import pyarrow as pa

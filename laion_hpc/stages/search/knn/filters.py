@@ -20,7 +20,7 @@ from laion_hpc.stages.search.faults import RequestError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from laion_hpc.stages.search.table import Table
+    from laion_hpc.stages.search.knn.table import Table
 
 Mask = npt.NDArray[np.bool_]
 Condition = Callable[["pa.RecordBatch"], Mask]

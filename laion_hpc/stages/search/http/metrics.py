@@ -8,28 +8,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from laion_hpc.stages.search.http.routes import ROUTES
+
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper ends in seconds; Prometheus' usual ones."""
 STATUSES = (200, 204, 304, 400, 403, 404, 405, 413, 415, 422, 429, 500, 503)
 """What the service answers; anything else is counted under the last column, 0."""
 OTHER = "other"
-ROUTES = (
-    "/",
-    "/api/search",
-    "/api/histograms",
-    "/api/export",
-    "/api/item/{id}",
-    "/api/indices",
-    "/image/{index}/{id}",
-    "/knn-service",
-    "/metadata",
-    "/indices-list",
-    "/config.json",
-    "/openapi.json",
-    "/metrics",
-    OTHER,
-)
-"""Told apart; the page's files and paths that are not there are `other`."""
+COUNTED = (*(route.path for route in ROUTES), OTHER)
+"""Routes told apart; the page's files and paths that do not exist are `other`."""
 
 
 class Metrics:
@@ -39,7 +26,7 @@ class Metrics:
     """
 
     def __init__(self, workers: int = 1) -> None:
-        shape = (workers, len(ROUTES), len(STATUSES) + 1 + len(BUCKETS) + 1)
+        shape = (workers, len(COUNTED), len(STATUSES) + 1 + len(BUCKETS) + 1)
         memory = mmap.mmap(-1, int(np.prod(shape)) * 8)
         self._all = np.frombuffer(memory, np.float64).reshape(shape)
         self._mine = self._all[0]
@@ -51,7 +38,7 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request to `route` (its pattern, not its path) was answered."""
-        row = ROUTES.index(route if route in ROUTES else OTHER)
+        row = COUNTED.index(route if route in COUNTED else OTHER)
         column = STATUSES.index(status) if status in STATUSES else len(STATUSES)
         first = len(STATUSES) + 1
         with self._lock:
@@ -66,12 +53,12 @@ class Metrics:
         total, name = "laion_hpc_search_requests_total", "laion_hpc_search_request_seconds"
         lines = [f"# HELP {total} Requests answered.", f"# TYPE {total} counter"]
         counts = sums[:, : len(STATUSES) + 1]
-        for route, row in zip(ROUTES, counts, strict=True):
+        for route, row in zip(COUNTED, counts, strict=True):
             for status, count in zip((*STATUSES, 0), row, strict=True):
                 if count:
                     lines.append(f'{total}{{route="{route}",status="{status}"}} {count:.0f}')
         lines += [f"# HELP {name} Time to answer.", f"# TYPE {name} histogram"]
-        for route, row in zip(ROUTES, sums, strict=True):
+        for route, row in zip(COUNTED, sums, strict=True):
             asked = row[: len(STATUSES) + 1].sum()
             if asked:
                 lines += _histogram(name, route, row[len(STATUSES) + 1 :], asked)

@@ -1,0 +1,1 @@
+"""Searching an index: vectors, filters and metadata, each memory-mapped."""
