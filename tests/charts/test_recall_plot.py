@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 from laion_hpc.charts import recall_plot
 from laion_hpc.charts.recall_plot import HEIGHT, WIDTH, document, figure, panels
+from laion_hpc.charts.sheet import STYLE
 
 NPROBES = (1, 2, 4)
 EVALUATION: dict[str, Any] = {
@@ -77,7 +78,7 @@ def test_a_file_of_its_own_holds_all_panels_and_its_colours() -> None:
     assert width >= 2 * WIDTH
     assert height >= HEIGHT
     used = set(re.findall(r"var\((--\w+)\)", data.decode()))
-    assert used <= set(re.findall(r"(--\w+):", recall_plot.STYLE))
+    assert used <= set(re.findall(r"(--\w+):", STYLE))
     assert data == document(panels(EVALUATION))
 
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.charts.drawing import WIDTH, clip, draw, measure, wrap
+from laion_hpc.charts.drawing import WIDTH, draw
 from laion_hpc.charts.funnel import Funnel
 from laion_hpc.charts.panels import Figure, Panel
 from laion_hpc.charts.shapes import Bar, Bars, Bin, Histogram, Mark, Stack
+from laion_hpc.charts.sheet import clip, measure, wrap
 from laion_hpc.cli import main
 from laion_hpc.config import Config, load
 from laion_hpc.run.report.data import Run, StageTotals, gather
