@@ -9,7 +9,7 @@ from pathlib import Path
 
 from laion_hpc.demo import verdict
 from laion_hpc.files import ledger
-from laion_hpc.run import results
+from laion_hpc.run import jobs, results
 
 _SHOWN_REASONS = 4
 
@@ -40,7 +40,7 @@ Type `. .venv/bin/activate` first if your shell does not know laion-hpc."""
 def funnel(crawl: Path) -> list[str]:
     """A line per stage: what came in, what was kept, the most frequent reasons of the rest."""
     rows = [("stage", "in", "kept", "", "dropped, most of them for")]
-    for stage in results.LAYOUTS:
+    for stage in jobs.STAGES:
         books = [ledger.read(path) for path in results.unit_ledgers(crawl, stage).values()]
         if not books:
             continue

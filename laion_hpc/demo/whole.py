@@ -18,7 +18,8 @@ from laion_hpc.demo import build, check, summary, verdict
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.files import crawl_lock as locks
 from laion_hpc.run.crawl import by_segment
-from laion_hpc.run.results import LAYOUTS, unit_ledgers
+from laion_hpc.run.jobs import STAGES
+from laion_hpc.run.results import unit_ledgers
 
 CHECKED = "check.json"
 _STOP_SECONDS = 30.0
@@ -99,7 +100,7 @@ def _first(*paths: Path) -> Path:
 
 def _forget(results: Path) -> None:
     """Remove what was made of another web: its URLs may be the same, its images are not."""
-    stages = [results / stage for stage in LAYOUTS if (results / stage).is_dir()]
+    stages = [results / stage for stage in STAGES if (results / stage).is_dir()]
     if stages:
         print(f"The web has changed: {results} is made anew\n", flush=True)
     for folder in stages:
@@ -277,7 +278,7 @@ def _stamp(results: Path, truth: Path) -> str:
         digest.update((results / "index" / "evaluation.json").read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: missing; run the same command again") from None
-    for stage in LAYOUTS:
+    for stage in STAGES:
         for path in unit_ledgers(results, stage).values():
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -26,8 +26,8 @@ from pathlib import Path
 from laion_hpc.errors import AuditError, InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
-from laion_hpc.run import results
-from laion_hpc.run.results import LAYOUTS
+from laion_hpc.run import jobs, results
+from laion_hpc.run.jobs import Rule
 from laion_hpc.runtime import work
 from laion_hpc.runtime.arguments import add_processes
 
@@ -67,8 +67,8 @@ class Audit:
 
     crawl: str
     stages: dict[str, Stage] = field(default_factory=dict)
-    tables: list[Stage] = field(default_factory=list)
-    """Further tables of a stage, such as the metadata of the index."""
+    tables: list[tuple[Rule, Stage]] = field(default_factory=list)
+    """Ledgers of further rules by unit, such as the metadata of the index."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -139,24 +139,30 @@ def audit_crawl(
 ) -> Audit:
     """Check all ledgers of one crawl. `blocks`: how many there must be, where that is known."""
     audit = Audit(crawl.resolve().name)
-    for name in LAYOUTS:
-        units = results.unit_ledgers(crawl, name)
-        audit.stages[name] = _read_stage(name, units, audit.problems)
-        if tables := results.table_ledgers(crawl, name):
-            audit.tables.append(_read_stage(f"{name} metadata", tables, audit.problems))
+    for name in jobs.STAGES:
+        audit.stages[name] = _read_stage(name, results.unit_ledgers(crawl, name), audit.problems)
+    for rule in jobs.RULES:
+        if "{unit}" in rule.ledger and not rule.counts:
+            label = rule.name.replace("_", " ")
+            stage = _read_stage(label, results.ledgers(crawl, rule), audit.problems)
+            audit.tables.append((rule, stage))
     _check_extract_to_shuffle(crawl, audit, blocks)
-    for name in LAYOUTS:
-        _check_blocks(audit, audit.stages[name], LAYOUTS[name].reads)
-        _check_merged(crawl, audit, name)
-    for table in audit.tables:
-        _check_blocks(audit, table, ("embed", "tag"))
+    for name, counted in jobs.STAGES.items():
+        _check_blocks(audit, audit.stages[name], counted.reads)
+    for rule, table in audit.tables:
+        _check_blocks(audit, table, rule.reads)
+    for rule in jobs.RULES:
+        if rule.sums and rule.unit == "crawl":
+            _check_merged(crawl, audit, rule)
     if complete:
         _check_complete(audit, blocks)
-    stages = [*audit.stages.values(), *audit.tables]
-    paths = [path for stage in stages for path in stage.paths.values()]
-    for name in LAYOUTS:
-        merged = results.merged_ledger(crawl, name)
-        paths += [merged] if merged else []
+    paths = [
+        path
+        for rule in jobs.RULES
+        if rule.unit != "dataset"
+        for path in results.ledgers(crawl, rule).values()
+    ]
+    for name in jobs.STAGES:
         for unit in audit.stages[name].books:
             paths += results.shard_ledgers(crawl, name, unit)
     found = team.map(partial(check_files, sums=sums), paths, label="audit", unit="ledgers")
@@ -254,7 +260,7 @@ def _check_extract_to_shuffle(crawl: Path, audit: Audit, blocks: int | None) -> 
                 f"{len(extract.paths)} segments of extract hold {kept.get(unit, 0)} for it "
                 f"({shuffle.paths[unit]}, {crawl / 'extract'})"
             )
-    later = any(results.merged_ledger(crawl, name) for name in LAYOUTS)
+    later = any(results.merged_ledger(crawl, name) for name in jobs.STAGES)
     if not later and len(shuffle.paths) < (blocks or len(kept)):
         return  # not all blocks have been read yet
     if extract.kept != shuffle.inputs:
@@ -300,9 +306,9 @@ def _check_blocks(audit: Audit, stage: Stage, reads: Sequence[str]) -> None:
                 )
 
 
-def _check_merged(crawl: Path, audit: Audit, name: str) -> None:
+def _check_merged(crawl: Path, audit: Audit, rule: Rule) -> None:
     """The ledger over all blocks must be the sum of theirs, and no block may lack."""
-    path = results.merged_ledger(crawl, name)
+    path = results.ledgers(crawl, rule).get("")
     if path is None:
         return
     try:
@@ -310,7 +316,10 @@ def _check_merged(crawl: Path, audit: Audit, name: str) -> None:
     except InputError as error:
         audit.problems.append(str(error))
         return
-    stage = audit.stages[name]
+    summed = jobs.BY_NAME[rule.sums]
+    stage = audit.stages[summed.stage]
+    if not summed.counts:
+        stage = next(table for one, table in audit.tables if one is summed)
     if merged.kept != stage.kept:
         audit.problems.append(
             f"{audit.crawl}: {path} keeps {merged.kept} {merged.unit}, but its "
@@ -319,7 +328,7 @@ def _check_merged(crawl: Path, audit: Audit, name: str) -> None:
     for unit, shuffled in audit.stages["shuffle"].paths.items():
         if unit not in stage.paths:
             audit.problems.append(
-                f"{audit.crawl}: {path} is there, but {name} has no ledger of block {unit}, "
+                f"{audit.crawl}: {path} is there, but {stage.name} has no ledger of block {unit}, "
                 f"which shuffle made ({shuffled})"
             )
 
@@ -367,7 +376,7 @@ def _row(stage: Stage) -> tuple[str, ...]:
     shown = ", ".join(f"{reason} {n:,}" for reason, n in reasons[:4])
     return (
         stage.name,
-        f"{count} {LAYOUTS[stage.name].unit}{'s' if count != 1 else ''}",
+        f"{count} {jobs.STAGES[stage.name].unit}{'s' if count != 1 else ''}",
         f"{stage.inputs:,}",
         f"{stage.kept:,}",
         f"{stage.kept / stage.inputs:.1%}" if stage.inputs else "–",

@@ -1,64 +1,19 @@
-"""A reader of a run's results folder: which ledgers and logs each stage has left where.
+"""A reader of a run's results folder: which ledgers and tables each stage has left where.
 
-For the tools that look at a whole run (audit, status, report); a stage never uses it. The layout
-is that of docs/design.md, "Files of a run".
+For the tools that look at a whole run (audit, status, report); a stage never uses it. Paths come
+from the table of jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from laion_hpc.errors import UsageError
+from laion_hpc.run import jobs
+from laion_hpc.run.jobs import Rule
 
 SUFFIX = ".ledger.json"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a stage keeps its ledgers, relative to the folder of the crawl."""
-
-    stage: str
-    unit: str
-    """What one job makes: a segment or a block."""
-    pattern: str
-    """Glob of the units' ledgers."""
-    reads: tuple[str, ...] = ()
-    """Stages whose kept samples, block by block, are this stage's inputs."""
-    merged: str = ""
-    """The ledger over all units, where the stage has one."""
-    tables: str = ""
-    """Glob of the ledgers of further tables by block, made from what the stage reads and tags."""
-
-
-LAYOUTS = {
-    layout.stage: layout
-    for layout in (
-        Layout("extract", "segment", f"extract/*{SUFFIX}"),
-        # Not block by block: every block reads a part of every segment.
-        Layout("shuffle", "block", f"shuffle/*{SUFFIX}"),
-        Layout("download", "block", "download/*/manifest.json", reads=("shuffle",)),
-        Layout("filter", "block", "filter/*/manifest.json", reads=("download",)),
-        Layout("embed", "block", "embed/*/manifest.json", reads=("filter",)),
-        Layout("tag", "block", f"tag/*{SUFFIX}", reads=("embed",)),
-        Layout(
-            "index",
-            "block",
-            f"index/blocks/*{SUFFIX}",
-            reads=("embed",),
-            merged="index/manifest.json",
-            tables=f"index/metadata/*{SUFFIX}",
-        ),
-        Layout(
-            "release",
-            "block",
-            f"release/blocks/*{SUFFIX}",
-            reads=("embed", "tag"),
-            merged="release/manifest.json",
-        ),
-    )
-}
 
 
 def crawl_folders(results: Path, names: Sequence[str] = ()) -> list[Path]:
@@ -82,26 +37,26 @@ def crawl_folders(results: Path, names: Sequence[str] = ()) -> list[Path]:
 
 
 def _is_crawl(folder: Path) -> bool:
-    return folder.is_dir() and any((folder / stage).is_dir() for stage in LAYOUTS)
+    return folder.is_dir() and any((folder / stage).is_dir() for stage in jobs.STAGES)
 
 
 def unit_ledgers(crawl: Path, stage: str) -> dict[str, Path]:
     """The ledgers of a stage by unit (`0007`, or a segment's name), in the order of the names."""
-    return _by_unit(crawl, LAYOUTS[stage].pattern)
+    return ledgers(crawl, jobs.STAGES[stage])
 
 
-def table_ledgers(crawl: Path, stage: str) -> dict[str, Path]:
-    """The ledgers of a stage's further tables by block, such as the index's metadata."""
-    pattern = LAYOUTS[stage].tables
-    return _by_unit(crawl, pattern) if pattern else {}
+def ledgers(crawl: Path, rule: Rule) -> dict[str, Path]:
+    """The ledgers of a rule's jobs by unit, in the order of the names.
 
-
-def _by_unit(crawl: Path, pattern: str) -> dict[str, Path]:
-    found = {}
-    for path in crawl.glob(pattern):
-        name = path.parent.name if path.name == "manifest.json" else path.name
-        found[name.removesuffix(SUFFIX)] = path
-    return dict(sorted(found.items()))
+    A rule with one job for a crawl has one, of the unit "". None where the rule writes none.
+    """
+    before, unit, after = rule.ledger.partition("{unit}")
+    if not unit:
+        path = crawl / rule.ledger
+        return {"": path} if rule.ledger and path.exists() else {}
+    names = (path.relative_to(crawl).as_posix() for path in crawl.glob(f"{before}*{after}"))
+    units = sorted(name[len(before) : len(name) - len(after)] for name in names)
+    return {unit: crawl / f"{before}{unit}{after}" for unit in units}
 
 
 def shard_ledgers(crawl: Path, stage: str, unit: str) -> list[Path]:
@@ -112,8 +67,9 @@ def shard_ledgers(crawl: Path, stage: str, unit: str) -> list[Path]:
 
 def merged_ledger(crawl: Path, stage: str) -> Path | None:
     """The path of the ledger over all units of a stage, if it has one and it exists."""
-    name = LAYOUTS[stage].merged
-    return crawl / name if name and (crawl / name).exists() else None
+    counted = jobs.STAGES[stage].name
+    whole = next((rule for rule in jobs.RULES if rule.sums == counted), None)
+    return ledgers(crawl, whole).get("") if whole else None
 
 
 def block_tables(crawl: Path, stage: str) -> list[Path]:

@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ANSWER_SECONDS = 20
-"""A controller that is busy for longer is not waited for: the rest of a status needs it not."""
-ACTIONS = {
-    "index_train": ("index", "train"),
-    "index_add": ("index", "add-"),
-    "index_metadata": ("index", "metadata-"),
-    "index_merge": ("index", "merge"),
-    "index_evaluate": ("index", "evaluate"),
-    "release_block": ("release", ""),
-    "release_gather": ("release", "gather"),
-}
-"""Stage and log (or its beginning, where a block follows) of rules not called like their stage."""
+"""A status does without SLURM's words if the controller needs longer to answer."""
+
+
+Unit = tuple[str, str, str]
+"""Crawl, rule, and segment or block (empty: of the whole crawl)."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +32,12 @@ class Job:
     folder: Path
     """Where it was submitted."""
 
-    def unit(self, crawls: Iterable[str]) -> tuple[str, str, str] | None:
-        """Crawl, stage and log of its unit; None if it is no job of these crawls."""
+    def unit(self, crawls: Iterable[str]) -> Unit | None:
+        """Crawl, rule and unit that it makes; None if it is no job of these crawls."""
         rule, _, wildcards = self.comment.removeprefix("rule_").partition("_wildcards_")
         for crawl in sorted(crawls, key=len, reverse=True):
             if wildcards == crawl or wildcards.startswith(f"{crawl}_"):
-                unit = wildcards[len(crawl) + 1 :]
-                stage, log = ACTIONS.get(rule, (rule, ""))
-                return crawl, stage, f"{log}{unit}"
+                return crawl, rule, wildcards[len(crawl) + 1 :]
         return None
 
 
@@ -104,8 +96,8 @@ def parse(lines: str) -> list[Job]:
 
 def states(
     jobs: Iterable[Job], crawls: Iterable[str], results: Path, configured: str = ""
-) -> dict[tuple[str, str, str], State]:
-    """By crawl, stage and unit: the latest job's state. Only jobs of this workflow count.
+) -> dict[Unit, State]:
+    """By crawl, rule and unit: the latest job's state. Only jobs of this workflow count.
 
     Those are the jobs submitted in a folder from which `configured` (the config's key `results`)
     is the folder `results`, or, if that is not known, in one above it.

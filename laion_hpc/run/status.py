@@ -13,27 +13,30 @@ its reason; rates are then those of the jobs that run now, by the time that fini
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from laion_hpc.config import Config
 from laion_hpc.errors import LaionHpcError, UsageError
-from laion_hpc.run import results, slurm
-from laion_hpc.run.results import LAYOUTS, SUFFIX
-from laion_hpc.run.slurm import State
+from laion_hpc.run import jobs, results, slurm
+from laion_hpc.run.jobs import Rule
+from laion_hpc.run.slurm import State, Unit
 
 LOG_TAIL_BYTES = 20_000
 """Enough for the last traceback."""
 RECENT_UNITS = 50
-"""The rate is that of the last so many units: what a scheduler gives now, not a week ago."""
+"""The rate is that of the latest units: what a scheduler gives now, not a week ago."""
 
 SHOWN_UNITS = 5
-"""Lines on a stage's units that run or wait; what failed is shown whole."""
+"""Lines on a stage's units that run or wait; all that failed are shown."""
 
-Queue = Mapping[tuple[str, str, str], State]
-"""What a batch system says of units, by crawl, stage and log."""
+WHOLE = ", whole"
+"""Ends the name of a row that stands for one job over all units."""
+
+Queue = Mapping[Unit, State]
+"""What a batch system says of units."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Trouble:
     """A unit that has a log but no output."""
 
     unit: str
+    """The name of its log: a segment, a block, or what is done (`merge`, `add-0007`)."""
     log: Path
     state: str
     """`failed`, `running?` for want of a queue, or what the queue says: running, pending."""
@@ -88,6 +92,12 @@ class Expected:
 
     blocks: int | None = None
     segments: int | None = None
+    config: Config | None = None
+
+    def units(self, rule: Rule) -> int | None:
+        """How many jobs a rule has; None if that is not known."""
+        known = {"segment": self.segments, "block": self.blocks}
+        return known.get(rule.unit, 1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,10 +109,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print how far every crawl is; 0 even if something failed, for it is not this that failed."""
     folders, expected, configured = _what_to_look_at(options)
-    jobs = slurm.jobs() or []
+    submitted = slurm.jobs() or []
     for folder in folders:
         name = folder.resolve().name
-        queue = slurm.states(jobs, [name], folder.resolve().parent, configured)
+        queue = slurm.states(submitted, [name], folder.resolve().parent, configured)
         show(name, crawl_status(folder, expected.get(name, Expected()), queue))
     return 0
 
@@ -117,7 +127,7 @@ def _what_to_look_at(options: argparse.Namespace) -> tuple[list[Path], dict[str,
     config = load(path)
     for crawl in config.crawls:
         segments = _segments(Path(config.crawl_folder) / f"{crawl}.json")
-        expected[crawl] = Expected(config.dataset.blocks, segments)
+        expected[crawl] = Expected(config.dataset.blocks, segments, config)
     try:
         folders = results.crawl_folders(options.results)
     except UsageError:
@@ -142,63 +152,75 @@ def _segments(lock: Path) -> int | None:
 
 def crawl_status(crawl: Path, expected: Expected, queue: Queue | None = None) -> list[StageStatus]:
     """How far every stage of a crawl is; light: reads names, times and the ends of a few logs."""
-    queue = queue or {}
-    statuses = []
-    for name, layout in LAYOUTS.items():
-        done = results.unit_ledgers(crawl, name)
-        of = expected.segments if layout.unit == "segment" else expected.blocks
-        times = [path.stat().st_mtime for path in done.values()]
-        seconds = job_seconds(crawl / "benchmarks" / name)
-        statuses.append(StageStatus(name, len(done), of, per_hour(times), job_seconds=seconds))
-        if layout.merged:
-            there = results.merged_ledger(crawl, name) is not None
-            statuses.append(StageStatus(f"{name}, whole", int(there), 1))
-        folder, here = crawl / "logs" / name, crawl.resolve().name
-        logs = set(folder.glob("*.log"))
-        logs |= {folder / f"{unit}.log" for of, stage, unit in queue if (of, stage) == (here, name)}
-        for log in sorted(logs):
-            output = output_of(crawl, name, log.stem)
-            if not output.exists():
-                statuses[-1 if not _is_block(log.stem) else _position(statuses, name)].troubles += [
-                    _trouble(crawl, name, log, queue)
-                ]
-    statuses.append(StageStatus("report", int((crawl / "report.html").exists()), 1))
-    return statuses
+    rows: dict[str, StageStatus] = {}
+    for rule in _rules_of(crawl, expected):
+        if rule.counts or rule.row not in rows:
+            rows[rule.row] = _row_of(crawl, rule, expected)
+        elif rule.sums:
+            rows[rule.row].done = len(_finished(crawl, rule))
+    for log, (rule, unit) in sorted(_logs(crawl, queue or {}).items()):
+        if rule.row in rows and not (crawl / rule.done.format(unit=unit)).exists():
+            rows[rule.row].troubles.append(_trouble(crawl, log, rule, unit, queue or {}))
+    # A stage, then the whole of it, in the order of the data.
+    bases = list(dict.fromkeys(rule.row.removesuffix(WHOLE) for rule in jobs.RULES))
+    return sorted(
+        rows.values(),
+        key=lambda row: (bases.index(row.name.removesuffix(WHOLE)), row.name.endswith(WHOLE)),
+    )
 
 
-def _position(statuses: list[StageStatus], name: str) -> int:
-    return next(i for i, status in enumerate(statuses) if status.name == name)
+def _rules_of(crawl: Path, expected: Expected) -> list[Rule]:
+    """The rules that the config has jobs of; without a config those that have begun.
 
-
-def _is_block(stem: str) -> bool:
-    return bool(re.fullmatch(r"(add-)?(\d{4}|\d+\.\d+)", stem))
-
-
-def output_of(crawl: Path, stage: str, log: str) -> Path:
-    """The file whose presence says that the job which writes this log is done.
-
-    Logs are called like their unit; those of a stage's jobs over all units like the action
-    (`train`, `merge`, `evaluate`, `gather`), its jobs by block ACTION-BLOCK.
+    Rules that a config wants together, such as those of the texts, have begun together.
     """
-    named = {
-        ("index", "train"): "index/trained.index",
-        ("index", "merge"): "index/manifest.json",
-        ("index", "evaluate"): "index/evaluation.json",
-        ("release", "gather"): "release/manifest.json",
-    }
-    if (stage, log) in named:
-        return crawl / named[stage, log]
-    if stage == "index" and log.startswith("metadata-"):
-        return crawl / "index" / "metadata" / f"{log.removeprefix('metadata-')}.arrow"
-    unit = log.removeprefix("add-") if stage == "index" else log
-    pattern = LAYOUTS[stage].pattern
-    return crawl / pattern.replace(f"*{SUFFIX}", f"{unit}{SUFFIX}").replace("*", unit)
+    if expected.config is not None:
+        found = jobs.of_config(expected.config)
+    else:
+        begun = {rule.wanted for rule in jobs.RULES if _has_begun(crawl, rule)}
+        found = tuple(rule for rule in jobs.RULES if rule.wanted in {jobs.always, *begun})
+    return [rule for rule in found if rule.unit != "dataset"]
 
 
-def _trouble(crawl: Path, stage: str, log: Path, queue: Queue) -> Trouble:
+def _has_begun(crawl: Path, rule: Rule) -> bool:
+    patterns = (path.replace("{unit}", "*") for path in (rule.log, rule.done))
+    return any(True for pattern in patterns for _ in crawl.glob(pattern))
+
+
+def _row_of(crawl: Path, rule: Rule, expected: Expected) -> StageStatus:
+    done = _finished(crawl, rule)
+    return StageStatus(
+        rule.row,
+        len(done),
+        expected.units(rule),
+        per_hour([path.stat().st_mtime for path in done]),
+        job_seconds=job_seconds(crawl.glob(rule.benchmark.replace("{unit}", "*"))),
+    )
+
+
+def _finished(crawl: Path, rule: Rule) -> list[Path]:
+    """The files that say that jobs of a rule are done."""
+    return list(crawl.glob(rule.done.replace("{unit}", "*")))
+
+
+def _logs(crawl: Path, queue: Queue) -> dict[Path, tuple[Rule, str]]:
+    """The logs that are there, and those of jobs in the queue, each with its rule and unit."""
+    here = crawl.resolve().name
+    found = {}
+    for path in crawl.glob("logs/**/*.log"):
+        if known := jobs.of_log(path.relative_to(crawl).as_posix()):
+            found[path] = known
+    for name, rule_name, unit in queue:
+        rule = jobs.BY_NAME.get(rule_name)
+        if rule and name == here:
+            found[crawl / rule.log.format(unit=unit)] = (rule, unit)
+    return found
+
+
+def _trouble(crawl: Path, log: Path, rule: Rule, unit: str, queue: Queue) -> Trouble:
     error, last = end_of_log(log) if log.exists() else ("", "")
-    known = queue.get((crawl.resolve().name, stage, log.stem))
-    shards = len(results.shard_ledgers(crawl, stage, log.stem))
+    known = queue.get((crawl.resolve().name, rule.name, unit))
+    shards = len(results.shard_ledgers(crawl, rule.stage, unit)) if rule.counts else 0
     if known is None:
         return Trouble(log.stem, log, "failed" if error else "running?", error or last, shards)
     # An error in the log of a job that waits or runs is that of an earlier attempt.
@@ -208,10 +230,9 @@ def _trouble(crawl: Path, stage: str, log: Path, queue: Queue) -> Trouble:
     )
 
 
-def job_seconds(folder: Path) -> float | None:
-    """Mean time of the latest jobs of units, from the benchmark files of a stage (column s)."""
-    files = [path for path in folder.glob("*.tsv") if _is_block(path.stem)]
-    files.sort(key=lambda path: path.stat().st_mtime)
+def job_seconds(benchmarks: Iterable[Path]) -> float | None:
+    """Mean time of the latest jobs of a rule, from their benchmark files (column s)."""
+    files = sorted(benchmarks, key=lambda path: path.stat().st_mtime)
     seconds = []
     for path in files[-RECENT_UNITS:]:
         try:

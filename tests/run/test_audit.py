@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_hpc.cli import main
+from laion_hpc.files.ledger import Ledger, describe
 from laion_hpc.files.schemas import CANDIDATE
 from laion_hpc.run.audit import aligned
 from tests.run.report.synthetic import CRAWL, SEGMENTS, make_run
@@ -183,6 +184,49 @@ def test_files_are_checked_by_presence_size_and_content(
     file.unlink()
     assert main(["audit", str(run)]) == 1
     assert f"{file.name}, which is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "index/trained.ledger.json",
+        "index/text/trained.ledger.json",
+        "index/text/blocks/0001.ledger.json",
+        "index/text/manifest.json",
+        "release/image-blocks/0001.ledger.json",
+    ],
+)
+def test_every_ledger_of_the_workflow_is_read(
+    run: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = run / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.parent / "data.bin"
+    data.write_bytes(b"vectors")
+    kept = json.loads((run / "embed/0001/manifest.json").read_text())["kept"]
+    Ledger("x", "samples", kept, kept, files=(describe(data, rows=kept),)).write(path)
+    data.unlink()
+    assert main(["audit", str(run)]) == 1
+    assert f"{path}: lists data.bin, which is missing" in capsys.readouterr().err
+
+
+def test_the_index_of_the_texts_is_the_sum_of_its_blocks(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = sorted(path.name for path in (run / "embed").iterdir())
+    total = 0
+    for block in blocks:
+        kept = json.loads((run / "embed" / block / "manifest.json").read_text())["kept"]
+        path = run / "index/text/blocks" / f"{block}.ledger.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Ledger("index", "samples", kept, kept).write(path)
+        total += kept
+    manifest = run / "index/text/manifest.json"
+    Ledger("index", "samples", total, total).write(manifest)
+    assert main(["audit", str(run)]) == 0
+    Ledger("index", "samples", total + 1, total + 1).write(manifest)
+    assert main(["audit", str(run)]) == 1
+    assert f"{manifest} keeps {total + 1} samples" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_ledger_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

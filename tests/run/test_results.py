@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from laion_hpc.errors import UsageError
-from laion_hpc.run import results
+from laion_hpc.run import jobs, results
 
 
 def touch(root: Path, *names: str) -> None:
@@ -28,7 +28,11 @@ def test_ledgers_are_found_by_unit(tmp_path: Path) -> None:
     assert list(results.unit_ledgers(tmp_path, "extract")) == ["1642320299852.23"]
     assert list(results.unit_ledgers(tmp_path, "download")) == ["0000", "0001"]
     assert list(results.unit_ledgers(tmp_path, "index")) == ["0000"]
-    assert list(results.table_ledgers(tmp_path, "index")) == ["0002"]
+    assert list(results.ledgers(tmp_path, jobs.BY_NAME["index_metadata"])) == ["0002"]
+    assert results.ledgers(tmp_path, jobs.BY_NAME["index_train"]) == {
+        "": tmp_path / "index/trained.ledger.json"
+    }
+    assert results.ledgers(tmp_path, jobs.BY_NAME["index_evaluate"]) == {}
     assert results.unit_ledgers(tmp_path, "release") == {}
     assert [path.name for path in results.shard_ledgers(tmp_path, "download", "0000")] == [
         "00003.ledger.json"

@@ -31,9 +31,9 @@ def answer(folder: Path, name: str, *lines: str) -> None:
         ("rule_download_wildcards_a_0007", ("a", "download", "0007")),
         ("rule_download_wildcards_a_b_0007", ("a_b", "download", "0007")),
         ("rule_extract_wildcards_a_1642.23", ("a", "extract", "1642.23")),
-        ("rule_index_add_wildcards_a_0007", ("a", "index", "add-0007")),
-        ("rule_index_train_wildcards_a", ("a", "index", "train")),
-        ("rule_release_block_wildcards_a_0001", ("a", "release", "0001")),
+        ("rule_index_add_wildcards_a_0007", ("a", "index_add", "0007")),
+        ("rule_index_train_wildcards_a", ("a", "index_train", "")),
+        ("rule_release_block_wildcards_a_0001", ("a", "release_block", "0001")),
         ("rule_download_wildcards_ab_0007", None),
         ("rule_search", None),
     ],
@@ -83,7 +83,7 @@ def test_the_command_line_shows_what_slurm_says(
         path = crawl / "benchmarks" / "download" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\n{seconds}\t0:30:00\n")
-    assert job_seconds(crawl / "benchmarks" / "download") == 1800
+    assert job_seconds((crawl / "benchmarks" / "download").glob("*.tsv")) == 1800
     (tmp_path / "results" / "config.yaml").write_text(
         f"crawls: [mine]\ncrawl_folder: {tmp_path}\ndataset: {{blocks: 13}}\n"
     )

@@ -1,10 +1,12 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from laion_hpc import config as settings
 from laion_hpc.cli import main
 from laion_hpc.files.crawl_lock import Lock, write_lock
 from laion_hpc.files.ledger import Ledger
@@ -15,7 +17,6 @@ from laion_hpc.run.status import (
     crawl_status,
     duration,
     end_of_log,
-    output_of,
     per_hour,
 )
 
@@ -111,22 +112,37 @@ def test_the_command_line(crawl: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["status", str(root / "nothing")]) == 2
 
 
-def test_the_log_of_every_job_has_an_output() -> None:
-    crawl = Path("r")
-    expected = {
-        ("extract", "16.2"): "r/extract/16.2.ledger.json",
-        ("download", "0007"): "r/download/0007/manifest.json",
-        ("tag", "0007"): "r/tag/0007.ledger.json",
-        ("index", "train"): "r/index/trained.index",
-        ("index", "add-0007"): "r/index/blocks/0007.ledger.json",
-        ("index", "metadata-0007"): "r/index/metadata/0007.arrow",
-        ("index", "merge"): "r/index/manifest.json",
-        ("index", "evaluate"): "r/index/evaluation.json",
-        ("release", "0007"): "r/release/blocks/0007.ledger.json",
-        ("release", "gather"): "r/release/manifest.json",
-    }
-    for (stage, name), path in expected.items():
-        assert output_of(crawl, stage, name) == Path(path)
+def test_a_finished_run_with_texts_and_images_has_nothing_under_way(crawl: Path) -> None:
+    for log, output in {
+        "index/text-train.log": "index/text/trained.ledger.json",
+        "index/text-add-0000.log": "index/text/blocks/0000.ledger.json",
+        "index/text-merge.log": "index/text/manifest.json",
+        "index/text-evaluate.log": "index/text/evaluation.json",
+        "release/images-0000.log": "release/image-blocks/0000.ledger.json",
+        "index/metadata-0000.log": "index/metadata/0000.arrow",
+    }.items():
+        for path in (crawl / "logs" / log, crawl / output):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    statuses = by_name(crawl_status(crawl, Expected(blocks=1, segments=1)))
+    for row in ("index of texts", "index of texts, whole", "release of images"):
+        assert (statuses[row].done, statuses[row].expected, statuses[row].troubles) == (1, 1, [])
+    units = [one.unit for status in statuses.values() for one in status.troubles]
+    assert not [unit for unit in units if unit.startswith(("text", "images", "metadata"))]
+    (crawl / "index/text/blocks/0000.ledger.json").unlink()
+    troubles = by_name(crawl_status(crawl, Expected()))["index of texts"].troubles
+    assert [(one.unit, one.state) for one in troubles] == [("text-add-0000", "running?")]
+
+
+def test_rows_are_those_that_the_config_asks_for(crawl: Path) -> None:
+    def rows(**data: Any) -> set[str]:
+        config = settings.parse({"crawls": ["mine"]} | data)
+        return set(by_name(crawl_status(crawl, Expected(config=config))))
+
+    plain = rows()
+    assert not {"index of texts", "release of images"} & plain
+    assert rows(index={"text": True}) - plain == {"index of texts", "index of texts, whole"}
+    assert rows(release={"laion400m_layout": True}) - plain == {"release of images"}
 
 
 def test_the_end_of_a_long_log_is_enough(tmp_path: Path) -> None:

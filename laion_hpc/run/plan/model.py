@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from laion_hpc.config import Config
 from laion_hpc.config.sections import ReleaseConfig
 from laion_hpc.errors import UsageError
+from laion_hpc.run import jobs
+from laion_hpc.run.jobs import Rule
 from laion_hpc.run.plan.rates import Rate, Rates, StageRates
 from laion_hpc.stages.index.keys import ID_BYTES, cells_of, choose_key, train_count
 
@@ -21,42 +23,6 @@ KMEANS_ITERATIONS = 10
 """faiss' default for the cells of an IVF index."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A rule of the workflow, as far as a plan must know it."""
-
-    rule: str
-    stage: str
-    unit: str
-    """`segment`, `block`, `crawl` or `dataset` (all crawls together): what one job makes."""
-    amount: str
-    """The amount that its column `units` counts."""
-    threads: int
-    """Cores of one job: as in rules/ and profiles/slurm."""
-    limit_minutes: int
-    """Time limit of the first attempt: as in rules/."""
-    gpus: int = 0
-    """GPUs of one job: as in profiles/slurm. 0: runs on CPU nodes."""
-
-
-JOBS = (
-    Job("extract", "extract", "segment", "wats", 16, 240),
-    Job("shuffle", "shuffle", "block", "links", 2, 60),
-    Job("download", "download", "block", "candidates", 8, 1440),
-    Job("filter", "filter", "block", "images", 8, 480, gpus=4),
-    Job("embed", "embed", "block", "pairs", 32, 480, gpus=4),
-    Job("tag", "tag", "block", "pairs", 4, 240, gpus=1),
-    Job("index_train", "index", "crawl", "train_vectors", 8, 1440, gpus=1),
-    Job("index_add", "index", "block", "pairs", 8, 240),
-    Job("index_metadata", "index", "block", "pairs", 2, 60),
-    Job("index_merge", "index", "crawl", "pairs", 4, 480),
-    Job("index_evaluate", "index", "crawl", "pairs", 8, 1440),
-    Job("release_block", "release", "block", "pairs", 2, 120),
-    Job("release_images", "release", "block", "released_images", 1, 240),
-    Job("release_gather", "release", "crawl", "pairs", 4, 240),
-    Job("report_page", "report", "crawl", "crawls", 1, 60),
-    Job("release_together", "release", "dataset", "pairs", 4, 240),
-)
 BLOCKS_AT_ONCE = 200
 """Most blocks whose candidate images are on disk at once if they are deleted: `jobs` of
 profiles/slurm. A block that is downloaded is filtered in the place that its download leaves
@@ -234,23 +200,13 @@ def vector_bytes(key: str, width: int) -> int:
     return widths[last] + ID_BYTES
 
 
-def jobs_of(job: Job, size: Size, blocks: int) -> int:
+def jobs_of(rule: Rule, size: Size, blocks: int) -> int:
     """How many jobs of a rule there are."""
-    if job.unit == "segment":
+    if rule.unit == "segment":
         return size.segments
-    if job.unit == "dataset":
+    if rule.unit == "dataset":
         return 1
-    return size.crawls * (blocks if job.unit == "block" else 1)
-
-
-def jobs_wanted(config: Config, crawls: int) -> tuple[Job, ...]:
-    """The rules that run: two of them only where the config asks for images, or has crawls."""
-    absent = set()
-    if not config.release.has_images:
-        absent.add("release_images")
-    if crawls < 2:
-        absent.add("release_together")
-    return tuple(job for job in JOBS if job.rule not in absent)
+    return size.crawls * (blocks if rule.unit == "block" else 1)
 
 
 def plan(
@@ -262,8 +218,8 @@ def plan(
 ) -> Plan:
     """What the dataset costs in this allocation."""
     amounts, key = amounts_of(config, rates, size, image_heads)
-    jobs = jobs_wanted(config, size.crawls)
-    lines = tuple(_line(job, config, rates, size, amounts, allocation) for job in jobs)
+    rules = jobs.of_config(config, size.crawls)
+    lines = tuple(_line(rule, config, rates, size, amounts, allocation) for rule in rules)
     disk = sum(line.disk_bytes for line in lines)
     replaced = sum(line.replaced_bytes for line in lines)
     notes = []
@@ -274,24 +230,22 @@ def plan(
         )
     if config.embed.model.name not in ("ViT-L-14-quickgelu", "ViT-L-14"):
         notes.append(f"the rates of embed are ViT-L/14's, not {config.embed.model.name}'s")
-    if config.index.text:
-        notes.append("the index of the texts costs what index_* costs, once more")
     notes += [
         f"the images of the subset {name} are counted as if all pairs were in it: an upper bound"
         for name, share in released_shares(config, rates).items()
         if share == 1 and name != "laion400m_layout"
     ]
-    for job, line in zip(jobs, lines, strict=True):
-        if line.job_hours * 60 > job.limit_minutes:
-            more_blocks = ", or dataset.blocks" if job.unit == "block" else ""
+    for rule, line in zip(rules, lines, strict=True):
+        if line.job_hours * 60 > rule.minutes:
+            more_blocks = ", or dataset.blocks" if rule.unit == "block" else ""
             notes.append(
-                f"a job of {job.rule} takes {line.job_hours:,.1f} h, more than its first time "
-                f"limit of {job.limit_minutes / 60:g} h (rules/): raise it{more_blocks}"
+                f"a job of {rule.name} takes {line.job_hours:,.1f} h, more than its first time "
+                f"limit of {rule.minutes / 60:g} h (rules/): raise it{more_blocks}"
             )
     blocks = config.dataset.blocks * size.crawls
     most = min(blocks, BLOCKS_AT_ONCE)
     # Those that are downloaded, and as many again that are filtered or wait for it.
-    usual = min(most, 2 * slots(_job("download"), allocation))
+    usual = min(most, 2 * slots(jobs.BY_NAME["download"], allocation))
     return Plan(
         size,
         amounts,
@@ -307,60 +261,57 @@ def plan(
     )
 
 
-def _job(rule: str) -> Job:
-    return next(job for job in JOBS if job.rule == rule)
-
-
-def slots(job: Job, allocation: Allocation) -> int:
+def slots(rule: Rule, allocation: Allocation) -> int:
     """Jobs of a rule that run at once: as many as fit a node, and one that needs several."""
-    if job.gpus:
-        nodes, of_node, wanted = allocation.gpu_nodes, allocation.gpus, job.gpus
+    if rule.gpus:
+        nodes, of_node, wanted = allocation.gpu_nodes, allocation.gpus, rule.gpus
     else:
-        nodes, of_node, wanted = allocation.cpu_nodes, allocation.cores, job.threads
+        nodes, of_node, wanted = allocation.cpu_nodes, allocation.cores, rule.threads
     return max(1, nodes * (of_node // wanted) if wanted <= of_node else nodes * of_node // wanted)
 
 
-def cost_of(job: Job, rates: Rates) -> StageRates:
+def cost_of(rule: Rule, rates: Rates) -> StageRates:
     """The rates of a rule; UsageError if there are none."""
-    if job.rule not in rates.rules:
-        raise UsageError(f"rates: nothing for the rule {job.rule!r}")
-    return rates.rules[job.rule]
+    name = rule.like or rule.name
+    if name not in rates.rules:
+        raise UsageError(f"rates: nothing for the rule {name!r}")
+    return rates.rules[name]
 
 
-def job_seconds(job: Job, cost: StageRates, amounts: Mapping[str, float], count: int) -> float:
+def job_seconds(rule: Rule, cost: StageRates, amounts: Mapping[str, float], count: int) -> float:
     """Wall seconds of one of `count` equal jobs, if the network does not hold it up.
 
     A GPU job's cores work while its GPUs do: the slower of the two sets the pace.
     """
-    cores = 1.0 if job.rule in SINGLE_CORE else float(job.threads)
-    if job.unit == "segment":
+    cores = 1.0 if (rule.like or rule.name) in SINGLE_CORE else float(rule.threads)
+    if rule.unit == "segment":
         cores = min(cores, max(1.0, amounts["wats"] / count))  # a rank takes a WAT at a time
     cpu = total(cost.cpu_seconds, amounts) / count / cores
-    return max(cpu, total(cost.gpu_seconds, amounts) / count / job.gpus if job.gpus else 0.0)
+    return max(cpu, total(cost.gpu_seconds, amounts) / count / rule.gpus if rule.gpus else 0.0)
 
 
 def _line(
-    job: Job,
+    rule: Rule,
     config: Config,
     rates: Rates,
     size: Size,
     amounts: Mapping[str, float],
     allocation: Allocation,
 ) -> Line:
-    count = jobs_of(job, size, config.dataset.blocks)
-    cost = cost_of(job, rates)
+    count = jobs_of(rule, size, config.dataset.blocks)
+    cost = cost_of(rule, rates)
     known = {**amounts, "jobs": float(count)}
     cpu, gpu = total(cost.cpu_seconds, known), total(cost.gpu_seconds, known)
     network = total(cost.network_bytes, known)
-    seconds = job_seconds(job, cost, known, count)
-    waves = math.ceil(count / slots(job, allocation))
+    seconds = job_seconds(rule, cost, known, count)
+    waves = math.ceil(count / slots(rule, allocation))
     wall = max(waves * seconds, network * 8 / (allocation.gbit * 1e9))
     return Line(
-        job.rule,
-        job.stage,
+        rule.name,
+        rule.stage,
         count,
-        amounts[job.amount],
-        job.amount,
+        amounts[rule.amount],
+        rule.amount,
         cpu / 3600,
         gpu / 3600,
         network,

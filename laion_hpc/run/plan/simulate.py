@@ -17,42 +17,21 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from laion_hpc.config import Config
+from laion_hpc.run import jobs
+from laion_hpc.run.jobs import Rule
 from laion_hpc.run.plan.model import (
-    JOBS,
     Allocation,
-    Job,
     Size,
     amounts_of,
     cost_of,
     job_seconds,
     jobs_of,
-    jobs_wanted,
     slots,
     total,
 )
 from laion_hpc.run.plan.rates import Rates
 
 DAY = 86_400.0
-NEEDS: dict[str, tuple[tuple[str, bool], ...]] = {
-    "extract": (),
-    "shuffle": (("extract", True),),
-    "download": (("shuffle", False),),
-    "filter": (("download", False),),
-    "embed": (("filter", False),),
-    "tag": (("embed", False),),
-    "index_train": (("embed", True),),
-    "index_add": (("index_train", True), ("embed", False)),
-    "index_metadata": (("tag", False),),
-    "index_merge": (("index_add", True),),
-    "index_evaluate": (("index_merge", True),),
-    "release_block": (("tag", False),),
-    "release_images": (("release_block", False),),
-    "release_gather": (("release_block", True), ("release_images", True)),
-    "report_page": (("release_gather", True), ("index_evaluate", True)),
-    "release_together": (("release_gather", True),),
-}
-"""What a job waits for: (rule, True if for all its jobs, False if for that of its block). A rule
-that the config does not want is not waited for."""
 PARTS = {"extract": "wats", "download": "candidates", "filter": "images", "embed": "pairs"}
 """Rules that resume inside a job, and what their finished parts consist of."""
 
@@ -109,7 +88,7 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Task:
-    job: Job
+    rule: Rule
     number: int
     work: float
     """Seconds."""
@@ -138,7 +117,7 @@ class _Run:
     count: int = 0
 
     def __post_init__(self) -> None:
-        self.ready: dict[str, deque[_Task]] = {job.rule: deque() for job in JOBS}
+        self.ready: dict[str, deque[_Task]] = {rule.name: deque() for rule in jobs.RULES}
         cpu, gpu = self.allocation.cpu_nodes, self.allocation.gpu_nodes
         self.full = [self.allocation.cores] * cpu + [self.allocation.gpus] * gpu
         self.free = list(self.full)
@@ -149,18 +128,19 @@ class _Run:
         self.after: dict[tuple[str, int], list[_Task]] = defaultdict(list)
         self.all_left = {rule: len(tasks) for rule, tasks in self.tasks.items()}
         self.after_all: dict[str, list[_Task]] = defaultdict(list)
-        for rule, tasks in self.tasks.items():
+        for name, tasks in self.tasks.items():
+            rule = jobs.BY_NAME[name]
+            # What the config does not want is not waited for.
+            needs = [jobs.BY_NAME[need] for need in rule.needs if need in self.tasks]
             for task in tasks:
-                for other, whole in NEEDS[rule]:
-                    if other not in self.tasks:
-                        continue
+                for need in needs:
                     task.waits += 1
-                    if whole:
-                        self.after_all[other].append(task)
+                    if rule.waits_for_all(need):
+                        self.after_all[need.name].append(task)
                     else:
-                        self.after[other, task.number].append(task)
+                        self.after[need.name, task.number].append(task)
                 if not task.waits:
-                    self.ready[rule].append(task)
+                    self.ready[name].append(task)
 
     def at(self, time: float, event: Callable[[], None]) -> None:
         self.count += 1  # of two events at one time the one that was planned first comes first
@@ -183,34 +163,34 @@ class _Run:
 
     def start_what_fits(self) -> None:
         # The last stages first, so that blocks are finished and their images can go.
-        for job in reversed(JOBS):
-            queue = self.ready[job.rule]
+        for rule in reversed(jobs.RULES):
+            queue = self.ready[rule.name]
             while queue and self.active < self.world.jobs:
-                node = self._node_for(job)
+                node = self._node_for(rule)
                 if node is None:
                     break
                 self.begin(queue.popleft(), node)
 
-    def _need(self, job: Job) -> int:
-        most = self.allocation.gpus if job.gpus else self.allocation.cores
-        return min(job.gpus or job.threads, most)
+    def _need(self, rule: Rule) -> int:
+        most = self.allocation.gpus if rule.gpus else self.allocation.cores
+        return min(rule.gpus or rule.threads, most)
 
-    def _node_for(self, job: Job) -> int | None:
+    def _node_for(self, rule: Rule) -> int | None:
         split = self.allocation.cpu_nodes
-        nodes = range(split, len(self.full)) if job.gpus else range(split)
-        need = self._need(job)
+        nodes = range(split, len(self.full)) if rule.gpus else range(split)
+        need = self._need(rule)
         return next((n for n in nodes if self.alive[n] and self.free[n] >= need), None)
 
     def begin(self, task: _Task, node: int) -> None:
         self.submitted = max(self.now, self.submitted + self.world.submit_seconds)
         self.active += 1
-        self.free[node] -= self._need(task.job)
+        self.free[node] -= self._need(task.rule)
         self.running[node].add(task)
         task.node, task.began = node, self.submitted
         task.attempts += 1
         self.outcome.out_of_retries += task.attempts == 4
         whole = task.start + task.work * (1 - task.done)
-        limit = task.job.limit_minutes * 60.0 * task.attempts
+        limit = task.rule.minutes * 60.0 * task.attempts
         share, failed = 1.0, ""
         if self.rng.random() < self.world.job_failures:
             share, failed = self.rng.random(), "failure"
@@ -230,31 +210,31 @@ class _Run:
             self.outcome.over_time += failed == "time"
             self.at(
                 self.now + self.world.notice_seconds,
-                partial(self.ready[task.job.rule].append, task),
+                partial(self.ready[task.rule.name].append, task),
             )
             return
         self.left -= 1
         self.outcome.longest_job_hours = max(self.outcome.longest_job_hours, ran / 3600)
-        followers = self.after[task.job.rule, task.number]
-        self.all_left[task.job.rule] -= 1
-        if not self.all_left[task.job.rule]:
-            followers = followers + self.after_all[task.job.rule]
+        followers = self.after[task.rule.name, task.number]
+        self.all_left[task.rule.name] -= 1
+        if not self.all_left[task.rule.name]:
+            followers = followers + self.after_all[task.rule.name]
         for follower in followers:
             follower.waits -= 1
             if not follower.waits:
-                queue = self.ready[follower.job.rule]
+                queue = self.ready[follower.rule.name]
                 self.at(self.now + self.world.notice_seconds, partial(queue.append, follower))
 
     def die(self, node: int) -> None:
         self.alive[node] = False
-        for task in sorted(self.running[node], key=lambda task: (task.job.rule, task.number)):
+        for task in sorted(self.running[node], key=lambda task: (task.rule.name, task.number)):
             ran = max(0.0, self.now - task.began)
             self._leave(task)
             self._account(task, ran, self._keep(task, ran, "node"))
             self.outcome.killed_by_nodes += 1
             self.at(
                 self.now + self.world.notice_seconds,
-                partial(self.ready[task.job.rule].append, task),
+                partial(self.ready[task.rule.name].append, task),
             )
         self.at(self.now + self.world.repair_seconds, partial(self.repair, node))
 
@@ -264,7 +244,7 @@ class _Run:
 
     def _leave(self, task: _Task) -> None:
         self.running[task.node].discard(task)
-        self.free[task.node] += self._need(task.job)
+        self.free[task.node] += self._need(task.rule)
         task.node = -1
         self.active -= 1
 
@@ -282,8 +262,8 @@ class _Run:
         # What is not kept is the start, and work done in vain. The first start is no loss.
         start = min(ran, task.start) if task.attempts == 1 else 0.0
         lost = max(0.0, ran - kept - start)
-        size = self._need(task.job) / 3600
-        if task.job.gpus:
+        size = self._need(task.rule) / 3600
+        if task.rule.gpus:
             self.outcome.useful_gpu_hours += kept * size
             self.outcome.start_gpu_hours += start * size
             self.outcome.lost_gpu_hours += lost * size
@@ -311,17 +291,17 @@ def simulate(
     rng = random.Random(seed)
     amounts, _ = amounts_of(config, rates, size, image_heads)
     tasks: dict[str, list[_Task]] = {}
-    for job in jobs_wanted(config, size.crawls):
-        count = jobs_of(job, size, config.dataset.blocks)
-        cost = cost_of(job, rates)
-        work = job_seconds(job, cost, {**amounts, "jobs": 0.0}, count)
-        start = max(0.0, job_seconds(job, cost, {**amounts, "jobs": float(count)}, count) - work)
+    for rule in jobs.of_config(config, size.crawls):
+        count = jobs_of(rule, size, config.dataset.blocks)
+        cost = cost_of(rule, rates)
+        work = job_seconds(rule, cost, {**amounts, "jobs": 0.0}, count)
+        start = max(0.0, job_seconds(rule, cost, {**amounts, "jobs": float(count)}, count) - work)
         network = total(cost.network_bytes, {**amounts, "jobs": 0.0})
-        at_once = min(count, slots(job, allocation), world.jobs)
+        at_once = min(count, slots(rule, allocation), world.jobs)
         work = max(work, network * 8 / (allocation.gbit * 1e9) / count * at_once)
-        parts = _parts(job, amounts, config, count)
-        tasks[job.rule] = [
-            _Task(job, number, work * _uneven(seed, job, number, world.spread), start, parts)
+        parts = _parts(rule, amounts, config, count)
+        tasks[rule.name] = [
+            _Task(rule, number, work * _uneven(seed, rule, number, world.spread), start, parts)
             for number in range(count)
         ]
     run = _Run(tasks, allocation, world, rng)
@@ -329,14 +309,14 @@ def simulate(
     return run.go()
 
 
-def _parts(job: Job, amounts: dict[str, float], config: Config, count: int) -> int:
-    if job.rule not in PARTS:
+def _parts(rule: Rule, amounts: dict[str, float], config: Config, count: int) -> int:
+    if rule.name not in PARTS:
         return 1
-    of_part = 1 if job.rule == "extract" else config.dataset.samples_per_shard
-    return max(1, math.ceil(amounts[PARTS[job.rule]] / count / of_part))
+    of_part = 1 if rule.name == "extract" else config.dataset.samples_per_shard
+    return max(1, math.ceil(amounts[PARTS[rule.name]] / count / of_part))
 
 
-def _uneven(seed: int, job: Job, number: int, spread: float) -> float:
+def _uneven(seed: int, rule: Rule, number: int, spread: float) -> float:
     """A factor of mean 1: of each job its own, so that runs differ by what is compared alone."""
-    rng = random.Random(f"{seed}/{job.rule}/{number}")
+    rng = random.Random(f"{seed}/{rule.name}/{number}")
     return rng.lognormvariate(-spread * spread / 2, spread)

@@ -14,8 +14,8 @@ from laion_hpc.config import Config
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.run import results
+from laion_hpc.run.jobs import STAGES
 from laion_hpc.run.report.samples import Picture, choose
-from laion_hpc.run.results import LAYOUTS
 from laion_hpc.runtime.usage import Usage
 from laion_hpc.web.url import host_of
 
@@ -91,7 +91,7 @@ class Run:
 def gather(crawl: Path, config: Config, *, samples: int, threads: int = 1) -> Run:
     """Read all there is of a crawl."""
     run = Run(crawl.resolve().name, config)
-    for name in LAYOUTS:
+    for name in STAGES:
         totals = _totals(crawl, name)
         if totals is not None:
             run.stages.append(totals)
@@ -104,7 +104,7 @@ def gather(crawl: Path, config: Config, *, samples: int, threads: int = 1) -> Ru
     shards = sorted(crawl.glob("download/*/[0-9]*.parquet"))
     run.content_types = _content_types(spread(shards, MOST_FILES), threads)
     run.balance = _balance(sorted(crawl.glob("shuffle/*.parquet")))
-    for name in LAYOUTS:
+    for name in STAGES:
         files = sorted((crawl / "benchmarks" / name).glob("*.tsv"))
         measured = _benchmark(files, crawl / "logs" / name)
         if measured is not None:

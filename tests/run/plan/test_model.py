@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from laion_hpc.config import Config, parse
 from laion_hpc.errors import UsageError
+from laion_hpc.run import jobs
 from laion_hpc.run.plan import model
 from laion_hpc.run.plan.model import Allocation, Size, plan, size_of
 from laion_hpc.run.plan.rates import Rates, load
@@ -29,7 +31,7 @@ def share(value: float) -> dict[str, object]:
 
 def hand_rates() -> Rates:
     """Numbers that one can multiply in one's head."""
-    rules: dict[str, object] = {job.rule: {} for job in model.JOBS}
+    rules: dict[str, object] = {rule.name: {} for rule in jobs.RULES if not rule.like}
     rules["extract"] = {"cpu_seconds": [rate(32, "wats"), rate(16, "jobs")]}
     rules["download"] = {
         "cpu_seconds": [rate(0.01, "candidates")],
@@ -198,20 +200,18 @@ def test_more_nodes_never_take_longer(cpu: int, cores: int, gpu: int, gpus: int)
     assert all(b.wall_hours <= a.wall_hours for a, b in pairs)
 
 
-def test_threads_gpus_and_limits_are_those_of_rules_and_profile() -> None:
+def test_cores_and_gpus_are_those_of_rules_and_profile() -> None:
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.v8+.yaml").read_text())
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    for job in model.JOBS:
-        rule = re.split(r"^rule ", text.split(f"rule {job.rule}:\n")[1], flags=re.MULTILINE)[0]
-        minutes = re.search(r"runtime=longer\(([\d_]+)\)", rule)
-        threads = re.search(r"threads: (\d+)", rule)
-        assert minutes and threads, job.rule
-        site = profile["set-resources"].get(job.rule, {})
+    for rule in jobs.RULES:
+        written = text.split(f"rule {rule.like or rule.name}:\n")[1]
+        threads = re.search(r"threads: (\d+)", re.split(r"^rule ", written, flags=re.MULTILINE)[0])
+        assert threads, rule.name
+        site = profile["set-resources"].get(rule.name, {})
         ranks = site.get("tasks") or site.get("tasks_per_node") or 1
-        cores = profile["set-threads"].get(job.rule, int(threads[1])) * ranks
+        cores = profile["set-threads"].get(rule.name, int(threads[1])) * ranks
         gpus = int(site["gres"].rsplit(":", 1)[1]) if "gres" in site else 0
-        assert int(minutes[1]) == job.limit_minutes, job.rule
-        assert (cores, gpus) == (job.threads, job.gpus), job.rule
+        assert (cores, gpus) == (rule.threads, rule.gpus), rule.name
 
 
 def test_the_profile_bounds_the_candidates_on_disk() -> None:
@@ -231,9 +231,15 @@ def test_a_whole_crawl_of_today_meets_no_time_limit() -> None:
     assert not [note for note in made.notes if "time limit" in note]
 
 
-def test_every_rule_of_the_workflow_is_planned() -> None:
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    # Targets have neither output nor log; `search` serves until it is stopped.
-    made = set(re.findall(r"^rule (\w+):\n(?:    .*\n|\n)*?    log:", text, re.MULTILINE))
-    assert made - {"search"} == {job.rule for job in model.JOBS}
-    assert set(load().rules) == {job.rule for job in model.JOBS}
+def test_every_rule_of_the_workflow_has_its_rates() -> None:
+    assert set(load().rules) == {rule.name for rule in jobs.RULES if not rule.like}
+
+
+def test_the_index_of_the_texts_costs_what_that_of_the_images_costs() -> None:
+    config = parse({"dataset": {"blocks": 10}, "index": {"text": True}})
+    found = lines(config)
+    for rule in jobs.RULES:
+        if rule.like:
+            mine, other = found[rule.name], found[rule.like]
+            assert replace(mine, rule=other.rule) == other
+    assert not {rule.name for rule in jobs.RULES if rule.like} & lines().keys()
