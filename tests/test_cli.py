@@ -11,12 +11,11 @@ import pytest
 
 from laion_hpc import cli
 from laion_hpc.errors import explain_os_error
+from tests import patience
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "laion_hpc", *arguments], capture_output=True, text=True, timeout=60
-    )
+    return patience.run([sys.executable, "-m", "laion_hpc", *arguments])
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
