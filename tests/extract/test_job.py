@@ -286,6 +286,17 @@ def test_a_record_of_500_megabytes_is_skipped_within_the_memory_that_is_stated(
     assert int(done.stdout.split()[-1]) < 600
 
 
+def test_what_the_garbage_collector_left_out_is_freed_at_the_end(
+    wats: list[Path], tmp_path: Path
+) -> None:
+    """DuckDB's bindings tell of what is not, and would bury the summary of these tests."""
+    program = "import duckdb, sys; from laion_hpc.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = command(wats[:1], tmp_path / "s.parquet")[3:]
+    done = patience.run([sys.executable, "-c", program, *arguments])
+    assert done.returncode == 0
+    assert "leaked" not in done.stderr
+
+
 def test_no_links_at_all(tmp_path: Path) -> None:
     wat = write_wat(tmp_path / "w.warc.wat.gz", [page(links=[])])
     assert extract([wat], tmp_path / "s.parquet") == 0
