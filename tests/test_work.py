@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,21 @@ def test_mpi_ranks_share_the_queue(tmp_path: Path) -> None:
     assert used.cpu_seconds > 0
     assert used.peak_mb >= 2 * 10  # two Pythons
     assert used.largest_mb < used.peak_mb
+
+
+def test_mpi_ranks_start_whatever_the_locale() -> None:
+    """In Turkish I is not the large i, on which what lies below MPI depends."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    for name in ("tr_TR.UTF-8", "C.UTF-8"):
+        with suppress(locale.Error):  # not every machine has it
+            mine = locale.setlocale(locale.LC_CTYPE, name)
+            break
+    try:
+        with work._letters_of_c():
+            assert locale.setlocale(locale.LC_CTYPE) == "C"
+        assert locale.setlocale(locale.LC_CTYPE) == mine
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 def test_workers_end_with_their_leader() -> None:
