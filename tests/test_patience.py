@@ -51,7 +51,7 @@ def test_a_silent_process_is_ended_with_all_that_it_started(tmp_path: Path) -> N
 def test_a_command_and_what_it_says(tmp_path: Path) -> None:
     program = (
         "import sys, os; print(input(), os.getcwd(), os.environ['WORD'])\n"
-        "print('wrong: é', file=sys.stderr); sys.exit(3)"
+        "print('wrong: \\u00e9', file=sys.stderr); sys.exit(3)"
     )
     command, env = [sys.executable, "-X", "utf8", "-c", program], {"WORD": "word"}
     done = patience.run(command, cwd=tmp_path, env=env, typed="typed\n")
