@@ -23,7 +23,7 @@ test: $(VENV)/.installed-test check
 
 # Heavy: 6 GB of environments under build/conformance, kept for the next time.
 conformance: $(VENV)/.installed-cpu
-	$(BIN)/python tests/conformance/run.py
+	$(BIN)/python -m tests.conformance.run
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

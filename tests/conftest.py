@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from pathlib import Path
@@ -20,6 +21,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 # interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """What faiss has printed belongs to the test that made it, not below the summary of all.
+
+    C keeps lines for a pipe or a file until its buffer is full or the process ends, when pytest
+    listens no longer.
+    """
+    ctypes.CDLL(None).fflush(None)
 
 
 @pytest.fixture(scope="session")

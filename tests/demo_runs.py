@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 from laion_hpc.demo.sites import HOSTS
+from tests import patience
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,15 +40,6 @@ def run(folder: Path, *arguments: str, code: int = 0) -> str:
 
 def finished(command: list[str], folder: Path, code: int = 0) -> str:
     """Any command in a folder; all that it says. Fails unless it ends with `code`."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done = patience.run(command, cwd=folder, env=environment(), merged=True)
     assert done.returncode == code, done.stdout[-5_000:]
     return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,11 @@ import pytest
 
 from laion_hpc import cli
 from laion_hpc.errors import explain_os_error
+from tests import patience
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "laion_hpc", *arguments], capture_output=True, text=True, timeout=60
-    )
+    return patience.run([sys.executable, "-m", "laion_hpc", *arguments])
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
@@ -58,6 +58,13 @@ def test_wrong_usage_is_exit_code_2() -> None:
         out = run("embed", "in", "--output", "out", "--processes", count)
         assert out.returncode == 2
         assert "--processes: must be at least 1" in out.stderr
+
+
+def test_help_is_shown_by_a_terminal_that_knows_ascii_only() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = patience.run([sys.executable, "-m", "laion_hpc", "extract", "--help"], env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "\\u2026" in done.stdout
 
 
 def test_version() -> None:

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from laion_hpc.run.report.page import FIGURES
+from tests import patience
 from tests.demo_runs import ROOT, command, environment, run, whole
 
 pytestmark = pytest.mark.slow
@@ -65,12 +65,9 @@ def test_nothing_vanished(demo_run: tuple[Path, str]) -> None:
 def test_snakemake_reports_on_it(demo_run: tuple[Path, str]) -> None:
     folder, _ = demo_run
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    subprocess.run(
-        [*snakemake, "--configfile", str(ROOT / "config/demo.yaml"), "--report", "snakemake.html"],
-        cwd=folder,
-        check=True,
-        timeout=120,
-    )
+    configured = [*snakemake, "--configfile", str(ROOT / "config/demo.yaml")]
+    done = patience.run([*configured, "--report", "snakemake.html"], cwd=folder, merged=True)
+    assert done.returncode == 0, done.stdout
     page = (folder / "snakemake.html").read_text()
     assert "results/demo/report.html" in page
     for name in FIGURES:
@@ -117,11 +114,14 @@ def test_one_process_and_a_kill_give_the_same_bytes(
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not list(tmp_path.glob(STARTED)):
-        assert child.poll() is None, "it ended before it downloaded anything"
-        time.sleep(0.1)
+    patience.until(
+        lambda: child.poll() is not None or list(tmp_path.glob(STARTED)),
+        "the start of the download",
+        sign=lambda: patience.worked(child.pid),
+    )
+    assert child.poll() is None, "it ended before it downloaded anything"
     os.kill(snakemake_of(child.pid), signal.SIGKILL)
-    assert child.wait(timeout=120) == 1
+    assert patience.wait(child) == 1
     killed = outputs(tmp_path)
     assert "index/manifest.json" not in killed
     assert "serving" in run(tmp_path, *whole(demo_port, cores=1))
@@ -142,7 +142,7 @@ def test_a_port_in_use_is_told_before_anything_runs(
         said = run(tmp_path, *whole(demo_port, cores=2), code=1)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        patience.wait(server)
         server.stdout.close()
     assert f":{demo_port} is in use" in said
     assert "Traceback" not in said

@@ -7,21 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import patience
 from tests.stages.extract.wats import some_pages, write_wat
 
 LAION_HPC = [sys.executable, "-m", "laion_hpc"]
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LAION_HPC, *map(str, arguments)], capture_output=True, text=True, timeout=120
-    )
+    return patience.run([*LAION_HPC, *map(str, arguments)])
 
 
 @pytest.fixture
@@ -91,11 +89,14 @@ def test_interrupted(tmp_path: Path, signum: int, code: int, processes: str) -> 
     command = [*LAION_HPC, "extract", *map(str, wats), "--output", str(output)]
     job = subprocess.Popen([*command, "--processes", processes], stderr=subprocess.PIPE, text=True)
     parts = tmp_path / "part.parts"
-    deadline = time.monotonic() + 60
-    while not (parts.exists() and any(parts.iterdir())) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    patience.until(
+        lambda: job.poll() is not None or (parts.exists() and any(parts.iterdir())),
+        "the first part of the output",
+        sign=lambda: patience.worked(job.pid),
+        pause=0.02,
+    )
     os.kill(job.pid, signum)
-    _, said = job.communicate(timeout=30)
+    _, said = patience.output(job)
     assert job.returncode == code, said
     assert "Traceback" not in said
     assert not output.exists()

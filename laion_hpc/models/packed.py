@@ -2,7 +2,8 @@
 
 In fp32 torch multiplies with MKL, which is slow on CPUs that are not Intel's: 100 against 235
 GFLOP/s on a Zen 5 core. In bf16 its own attention takes a slow path for some lengths. The results
-agree to the last bits.
+agree to the last bits. A model in bf16 stays as it is where oneDNN cannot pack it: torch then
+multiplies by itself, slowly and as well.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import Any
 import torch
 from torch import nn
 
-PACKED = (torch.float32, torch.bfloat16)
+from laion_hpc.models import runtime
 
 
 def pack(model: nn.Module) -> None:
     """Replace the linear layers and attentions of a model's transformer blocks by packed ones.
 
     Only in blocks that are known to call their layers and never to read their weights. Does
-    nothing where torch is built without oneDNN.
+    nothing where torch is built without oneDNN, nor to bf16 where the processor cannot.
     """
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
+    types = {torch.float32} | ({torch.bfloat16} if runtime.packs_bf16() else set())
     for block in list(model.modules()):
         if type(block).__name__ == "ResidualAttentionBlock":  # of open_clip
             parents = [block, *block.get_submodule("mlp").modules()]
@@ -32,9 +34,9 @@ def pack(model: nn.Module) -> None:
             continue
         for parent in parents:
             for name, child in list(parent.named_children()):
-                if type(child) is nn.Linear and child.weight.dtype in PACKED:
+                if type(child) is nn.Linear and child.weight.dtype in types:
                     setattr(parent, name, PackedLinear(child.weight, child.bias))
-                elif type(child) is nn.MultiheadAttention and PackedAttention.fits(child):
+                elif type(child) is nn.MultiheadAttention and PackedAttention.fits(child, types):
                     setattr(parent, name, PackedAttention(child))
 
 
@@ -59,13 +61,13 @@ class PackedAttention(nn.Module):
     """nn.MultiheadAttention of one sequence with itself, batch first."""
 
     @staticmethod
-    def fits(attention: nn.MultiheadAttention) -> bool:
-        """Whether this one is of that kind."""
+    def fits(attention: nn.MultiheadAttention, types: set[torch.dtype]) -> bool:
+        """Whether this one is of that kind, its weights of one of these types."""
         weight = attention.in_proj_weight
         return (
             attention.batch_first
             and weight is not None
-            and weight.dtype in PACKED
+            and weight.dtype in types
             and attention.bias_k is None
             and not attention.add_zero_attn
         )

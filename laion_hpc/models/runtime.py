@@ -63,6 +63,23 @@ def computes_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def packs_bf16() -> bool:
+    """Whether oneDNN takes packed bf16 weights here: not on an x86-64 without AVX-512, say.
+
+    oneDNN is asked by a product of two small matrices. What it can do hangs on the processor, on
+    how torch was built and on DNNL_MAX_CPU_ISA; a list of instruction sets would miss one.
+    """
+    import torch
+
+    ones = torch.ones(16, 16, dtype=torch.bfloat16)
+    try:
+        packed = torch.ops.mkldnn._reorder_linear_weight(ones)
+        torch.ops.mkldnn._linear_pointwise(ones, packed, None, "none", [], "")
+    except RuntimeError:
+        return False
+    return True
+
+
 def choose(device: str, precision: str, *, gpus: int, rank: int) -> Runtime:
     """The runtime for what a config asks, on a machine with `gpus` GPUs, as its rank `rank`."""
     if device == "cuda" and not gpus:

@@ -12,6 +12,7 @@ Which of them it is never changes a byte of the outputs.
 
 from __future__ import annotations
 
+import locale
 import os
 import signal
 import sys
@@ -178,9 +179,25 @@ def _mpi_size() -> int:
     launched = any(int(os.environ.get(name) or 1) > 1 for name in _RANKS_VARIABLES)
     if not launched and "mpi4py.MPI" not in sys.modules:
         return 1
-    from mpi4py import MPI
+    with _letters_of_c():
+        from mpi4py import MPI
 
     return int(MPI.COMM_WORLD.Get_size())
+
+
+@contextmanager
+def _letters_of_c() -> Iterator[None]:
+    """Inside, C's own idea of small and large letters.
+
+    UCX, below MPICH, reads its settings when MPI starts, and compares them without regard to
+    case. In Turkish the large letter of i is not I, and it refuses its own defaults.
+    """
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 _dismissed = False

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from laion_hpc.stages.search.http.app import create_app
+from tests.browser.steps import PAGE_SILENCE
 from tests.stages.search.world import World, make_world
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Visit:
     def __init__(self, browser: Browser, site: str, **context: object) -> None:
         settings = {"viewport": {"width": 1280, "height": 860}} | context
         self.context = browser.new_context(base_url=site, **settings)  # type: ignore[arg-type]
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(1_000 * PAGE_SILENCE)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -4,6 +4,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
 
+from tests import patience
+
+PAGE_SILENCE = 120.0
+"""Seconds that the page may take for one step; on an idle machine each takes less than one."""
+
+expect.set_options(timeout=1_000 * PAGE_SILENCE)
+
 
 def search(page: Page, text: str) -> None:
     page.fill("#text", text)
@@ -13,11 +20,12 @@ def search(page: Page, text: str) -> None:
 
 def until(page: Page, expression: str) -> None:
     """Wait until it is true; playwright's own way needs eval in the page, which the CSP forbids."""
-    for _ in range(200):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never true: {expression}")
+
+    def holds() -> bool:
+        page.wait_for_timeout(50)  # in this time the page's events are taken
+        return bool(page.evaluate(expression))
+
+    patience.until(holds, expression, silence=PAGE_SILENCE, pause=0.0)
 
 
 def state(page: Page) -> dict[str, str]:

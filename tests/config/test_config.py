@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_default_file_is_what_the_schema_says() -> None:
-    assert (ROOT / "config/default.yaml").read_text() == default_yaml(), (
+    assert (ROOT / "config/default.yaml").read_text(encoding="utf-8") == default_yaml(), (
         "run `laion-hpc config default > config/default.yaml`"
     )
     assert settings.parse(yaml.safe_load(default_yaml())) == settings.Config()

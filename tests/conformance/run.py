@@ -1,7 +1,7 @@
 """The clients that need an environment of their own, each on the results of the demo.
 
     make conformance                                   # all
-    .venv/bin/python tests/conformance/run.py img2dataset  # one
+    .venv/bin/python -m tests.conformance.run img2dataset  # one
 
 The results are those of the demo with LAION-400M's layout added, in `build/conformance/results`.
 Every folder beside this file that has a `requirements.txt` is a client: its environment is made
@@ -25,10 +25,11 @@ from pathlib import Path
 
 import yaml
 
+from tests import patience
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / "build" / "conformance"
-LIMIT_SECONDS = 900
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "WANDB_MODE": "disabled",
@@ -79,17 +80,13 @@ def check(client: str, results: Path) -> Outcome:
     python = environment(client)
     began = time.monotonic()
     try:
-        done = subprocess.run(
-            [str(python), str(HERE / client / "check.py"), str(results)],
+        done = patience.run(
+            [python, HERE / client / "check.py", results],
             env={**os.environ, **OFFLINE, "PYTHONPATH": ""},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=False,
         )
         code, said, errors = done.returncode, done.stdout.strip(), done.stderr
-    except subprocess.TimeoutExpired:
-        code, said, errors = 1, "", f"did not end within {LIMIT_SECONDS} s"
+    except patience.SilenceError as error:
+        code, said, errors = 1, "", str(error)
     if code:
         print(errors[-3_000:], file=sys.stderr)
     words = said.splitlines()[-1] if said else "said nothing"

@@ -184,8 +184,10 @@ def test_a_zero_or_infinite_embedding_is_an_error() -> None:
 def test_packed_weights_give_what_plain_ones_give(
     kind: str, precision: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    from laion_hpc.models import open_clip_tower, packed, sentence_tower
+    from laion_hpc.models import open_clip_tower, packed, runtime, sentence_tower
 
+    if precision == "bf16" and not runtime.packs_bf16():
+        pytest.skip("oneDNN packs no bf16 on this processor (on x86-64 it needs AVX-512)")
     if kind == "hugging face":
         config = tiny.hugging_face_folder(tmp_path / "hf", seed=3)
     else:
@@ -202,6 +204,40 @@ def test_packed_weights_give_what_plain_ones_give(
         images = [tiny.picture(seed) for seed in range(3)]
         found, expected = (model.embed_images(images) for model in (tower, plain))
         np.testing.assert_allclose(found, expected, atol=same)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_bf16_is_packed_only_where_the_processor_can(
+    packs: bool, transformer: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a processor of either kind, whichever this one is of."""
+    import torch
+
+    from laion_hpc.models import packed, runtime
+
+    class Linear(torch.nn.Module):
+        """Packs nothing, and so needs nothing of this processor."""
+
+        def __init__(self, weight: Any, bias: Any) -> None:
+            super().__init__()
+            self.weight, self.bias = weight, bias
+
+        def forward(self, x: Any) -> Any:
+            return torch.nn.functional.linear(x, self.weight, self.bias)
+
+    monkeypatch.setattr(runtime, "packs_bf16", lambda: packs)
+    monkeypatch.setattr(packed, "PackedLinear", Linear)
+    exact: Any = load(transformer)
+    rough: Any = load(transformer, precision="bf16")
+    assert any(isinstance(part, Linear) for part in exact._model.modules())
+    for kind in (Linear, packed.PackedAttention):
+        assert any(isinstance(part, kind) for part in rough._model.modules()) == packs
+    images = [tiny.picture(seed) for seed in range(3)]
+    for a, b in (
+        (exact.embed_images(images), rough.embed_images(images)),
+        (exact.embed_texts(TEXTS), rough.embed_texts(TEXTS)),
+    ):
+        np.testing.assert_allclose((a * b).sum(axis=1), 1, atol=1e-3)
 
 
 def test_a_compiled_network_sees_one_batch_size(transformer: ModelConfig) -> None:

@@ -20,18 +20,19 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from tests import patience
 from tests.slurm import configuration
 from tests.slurm.configuration import ACCOUNT, GPUS, NODES, Ports, Site
 
 DAEMONS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd")
+START_SILENCE = 120.0
+"""Seconds that a daemon may be silent while it starts; on an idle machine it takes three."""
 COMMANDS = ("sacctmgr", "sinfo", "sbatch", "srun", "sacct", "squeue", "scancel", "scontrol")
-START_SECONDS = 90.0
-"""Longest wait for one daemon; on an idle machine each is there within three."""
 
 
 def unavailable() -> str:
@@ -79,19 +80,10 @@ class Cluster:
         self._stop()
 
     def run(
-        self, *command: str, cwd: Path | None = None, check: bool = True, seconds: float = 120.0
+        self, *command: str, cwd: Path | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the login node, with text output; raise ClusterError if it fails."""
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        done = patience.run(command, cwd=cwd, env=self.environment)
         if check and done.returncode != 0:
             raise ClusterError(
                 f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -115,6 +107,19 @@ class Cluster:
                 tail = path.read_text(errors="replace").splitlines()[-lines:]
                 texts.append("\n".join([f"--- {path.name}", *tail]))
         return "\n".join(texts)
+
+    def sign(self) -> object:
+        """Something that changes while anything happens: in the daemons' logs, or in a job.
+
+        Of the daemons' processor time nothing is to be learned: some of it goes on for ever.
+        """
+        daemons = {process.pid for process in self._daemons.values()}
+        jobs = [pid for pid in self._processes() if pid not in daemons]
+        return patience.grown(self.site.folder / "log"), sum(map(patience.worked, jobs))
+
+    def tail(self) -> str:
+        """What the controller and the nodes said last."""
+        return "\n".join(self.log(name) for name in self._daemons if name.startswith("slurm"))
 
     # ---- start ------------------------------------------------------------------------------
 
@@ -203,14 +208,22 @@ class Cluster:
         return done.stdout.split("\n")[0] in ("idle", "mixed", "allocated")
 
     def _await(self, name: str, ready: Callable[[], bool]) -> None:
-        end = time.monotonic() + START_SECONDS
-        while not ready():
-            dead = [daemon for daemon, process in self._daemons.items() if process.poll()]
-            if dead or time.monotonic() > end:
-                blamed = dead or [name]
-                logs = "\n".join(self.log(daemon) for daemon in (*blamed, "slurmctld"))
-                raise ClusterError(f"{', '.join(blamed)} did not come up\n{logs}")
-            time.sleep(0.1)
+        dead: list[str] = []
+
+        def decided() -> bool:
+            dead[:] = [daemon for daemon, process in self._daemons.items() if process.poll()]
+            return bool(dead) or ready()
+
+        patience.until(
+            decided,
+            name,
+            sign=lambda: patience.worked(self._daemons[name].pid),
+            silence=START_SILENCE,
+            tail=self.tail,
+        )
+        if dead:
+            logs = "\n".join(self.log(daemon) for daemon in (*dead, "slurmctld"))
+            raise ClusterError(f"{', '.join(dead)} did not come up\n{logs}")
 
     # ---- stop -------------------------------------------------------------------------------
 
@@ -228,30 +241,42 @@ class Cluster:
     def _end_jobs(self) -> None:
         for state in ("PENDING", "RUNNING", "SUSPENDED"):
             self.run("scancel", f"--state={state}", check=False)
-        end = time.monotonic() + 15.0
-        while self.run("squeue", "-h", check=False).stdout and time.monotonic() < end:
-            time.sleep(0.2)
+        # Their ends are wanted, not needed: what is left of them is killed.
+        with suppress(patience.SilenceError):
+            patience.until(
+                lambda: not self.run("squeue", "-h", check=False).stdout,
+                "the end of the jobs",
+                sign=self.sign,
+                silence=15.0,
+                pause=0.2,
+            )
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         try:
-            process.wait(30.0)
+            process.wait(120.0)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
     def _end_strays(self) -> None:
         """Kill what jobs left behind: only they were started with this cluster's mark."""
+        for pid in self._processes():
+            with suppress(OSError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+
+    def _processes(self) -> list[int]:
+        """The processes that bear this cluster's mark: its daemons, their jobs, its commands."""
         mine = f"{_MARK}={self.site.folder}".encode()
+        found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
-            try:
+            with suppress(OSError):  # it ended meanwhile, or is a kernel thread
                 if mine in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except OSError:  # it ended meanwhile, or is a kernel thread
-                continue
+                    found.append(int(entry.name))
+        return found
 
 
 _MARK = "LAION_HPC_TEST_CLUSTER"

@@ -19,12 +19,14 @@ from threading import Event
 
 import yaml
 
+from tests import patience
 from tests.demo_runs import ROOT, free_port
 from tests.slurm.jobs import SACCT, Job, parse
 
 CLONE = ("Snakefile", "config", "envs", "laion_hpc", "profiles", "rules", "tests")
-PATIENCE = 900.0
-"""Seconds that each of the two runs may take, on a machine that is busy with other tests."""
+SILENCE = 900.0
+"""Seconds without a word or a changed file after which a run is ended; Snakemake asks SLURM only
+every few minutes what became of a job, and other tests keep the machine busy."""
 
 
 def commands() -> list[str]:
@@ -95,22 +97,36 @@ class Newcomer:
         if self._closed.is_set():
             raise RuntimeError("closed")
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        with subprocess.Popen(
-            ["/bin/bash", "-c", command],
-            cwd=folder,
-            env={**os.environ, "PATH": path, "SHELL": "/bin/bash"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as self._process:
+        # Beside the folder, whose growth is a sign of life by itself.
+        given, log = folder.with_suffix(".typed"), folder.with_suffix(".log")
+        given.write_text(typed)
+        with (
+            given.open() as stdin,
+            log.open("w") as output,
+            subprocess.Popen(
+                ["/bin/bash", "-c", command],
+                cwd=folder,
+                env={**os.environ, "PATH": path, "SHELL": "/bin/bash"},
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            ) as self._process,
+        ):
+            process = self._process
             try:
-                said, _ = self._process.communicate(typed, timeout=PATIENCE)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGTERM)
-                said, _ = self._process.communicate()
-                said += f"\nended after {PATIENCE:.0f} s"
-        if self._process.returncode:
+                # Not its processor time: the cluster's daemons use some for ever.
+                patience.until(
+                    lambda: process.poll() is not None,
+                    command,
+                    sign=lambda: patience.grown(folder, log),
+                    silence=SILENCE,
+                    tail=lambda: patience.end_of(log),
+                )
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGTERM)
+        said = log.read_text()
+        if process.returncode:
             raise AssertionError(f"{command}\n{typed}\n{said[-8_000:]}")
         return said

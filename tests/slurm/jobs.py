@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tests import patience
 from tests.slurm.cluster import Cluster
 from tests.slurm.configuration import ACCOUNT
-
-WAIT_SECONDS = 120.0
-"""Longest wait for something that takes seconds, on a machine that is busy with other tests."""
 
 _FIELDS = ("JobIDRaw", "Comment", "Partition", "State", "AllocTRES", "NodeList", "TimelimitRaw")
 _UNFINISHED = ("PENDING", "RUNNING", "REQUEUED", "RESIZING", "SUSPENDED", "COMPLETING", "")
@@ -45,13 +42,9 @@ class Job:
         return self.comment.removeprefix("rule_").split("_wildcards_")[0]
 
 
-def until(get: Callable[[], Value], what: str, seconds: float = WAIT_SECONDS) -> Value:
-    """Ask until the answer is true, and return it; an AssertionError says what never came."""
-    end = time.monotonic() + seconds
-    while not (value := get()):
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.2)
-    return value
+def until(cluster: Cluster, get: Callable[[], Value], what: str) -> Value:
+    """Ask until the answer is true, and return it; patience ends when the cluster is silent."""
+    return patience.until(get, what, sign=cluster.sign, tail=cluster.tail, pause=0.2)
 
 
 def submit(cluster: Cluster, script: str, *options: str, cwd: Path) -> str:
@@ -72,7 +65,7 @@ def finished(cluster: Cluster, number: str) -> Job:
         done = [job for job in sacct(cluster, number) if job.state not in _UNFINISHED]
         return [job for job in done if job.partition]
 
-    return until(ended, f"the end of job {number}")[0]
+    return until(cluster, ended, f"the end of job {number}")[0]
 
 
 def sacct(cluster: Cluster, *numbers: str) -> list[Job]:

@@ -6,7 +6,6 @@ The local run keeps no candidate images, the one on SLURM does: what follows is 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import pytest
 import yaml
 
 from laion_hpc.runtime.usage import Usage
+from tests import patience
 from tests.demo_runs import ROOT
 from tests.slurm.conftest import demand_cluster
-from tests.slurm.documented import PATIENCE, Demo, Newcomer, commands
+from tests.slurm.documented import Demo, Newcomer, commands
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def demo(newcomer: Newcomer | None) -> Demo:
     demand_cluster()
     assert newcomer is not None
-    return newcomer.demo.result(3 * PATIENCE)
+    return newcomer.demo.result()
 
 
 def results(folder: Path) -> Path:
@@ -45,15 +45,7 @@ def products(folder: Path) -> dict[str, bytes]:
 
 
 def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = patience.run([sys.executable, "-m", *arguments], cwd=folder, merged=True)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

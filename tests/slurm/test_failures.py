@@ -38,8 +38,6 @@ APART = EXTRACT | {
     "launcher": f"'{TWO_RANKS['extract']['launcher']}' if wildcards.segment == '0.0' else ''",
 }
 ALONE = EXTRACT | {"slurm_partition": "a100"}
-PATIENCE = 300.0
-"""Longest wait for one thing to happen, in seconds, on a machine that is busy with other tests."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,13 @@ def past(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         first = stack.enter_context(snakemake(cluster, beaten, *all_of_it))
         second = stack.enter_context(snakemake(cluster, killed, *one_segment))
         for segment in SEGMENTS:
-            until(lambda s=segment: half_done(beaten, s), f"half of {segment}", PATIENCE)
-        until(lambda: half_done(killed, "0.0"), "half of 0.0", PATIENCE)
-        until(lambda: sum(gate.asked[f"{s}/held.wat.gz"] for s in SEGMENTS) >= 4, "4 held jobs")
+            until(cluster, lambda s=segment: half_done(beaten, s), f"half of {segment}")
+        until(cluster, lambda: half_done(killed, "0.0"), "half of 0.0")
+        until(
+            cluster,
+            lambda: sum(gate.asked[f"{s}/held.wat.gz"] for s in SEGMENTS) >= 4,
+            "4 held jobs",
+        )
 
         # 1. The controller restarts; nobody may notice.
         cluster.restart("slurmctld")
@@ -144,7 +146,7 @@ def past(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         # SLURM looks at the limits every 30 seconds.
         cluster.run("scontrol", "update", f"JobId={timed_out}", "TimeLimit=0")
         cluster.run("scontrol", "update", f"NodeName={dead}", "State=DOWN", "Reason=test")
-        until(lambda: restarts(cluster, node_lost) == 1, "the job that lost a node", PATIENCE)
+        until(cluster, lambda: restarts(cluster, node_lost) == 1, "the job that lost a node")
         submit(
             *(cluster, "true", "--partition=urgent", f"--nodelist={node}", "--exclusive"),
             cwd=top,
@@ -160,26 +162,26 @@ def past(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         assert state(cluster, orphan) == "RUNNING"
         # As docs/cluster.md says.
         cluster.run("scancel", f"--name={run_id}")
-        until(lambda: state(cluster, orphan) == "CANCELLED", "the end of the orphan")
+        until(cluster, lambda: state(cluster, orphan) == "CANCELLED", "the end of the orphan")
         cluster.run(*again, "--unlock", cwd=killed)
 
-        until(lambda: restarts(cluster, preempted) == 1, "the job that was preempted", PATIENCE)
+        until(cluster, lambda: restarts(cluster, preempted) == 1, "the job that was preempted")
         # Refused if the node has come back by itself.
         cluster.run("scontrol", "update", f"NodeName={dead}", "State=RESUME", check=False)
-        until(lambda: state(cluster, timed_out) == "TIMEOUT", "the time limit", PATIENCE)
+        until(cluster, lambda: state(cluster, timed_out) == "TIMEOUT", "the time limit")
 
         # 4. From here on all goes well.
         asked = dict(gate.asked)
         gate.open.set()
         third = stack.enter_context(snakemake(cluster, killed, *one_segment))
-        first.wait(PATIENCE)
+        until(cluster, lambda: first.poll() is not None, "the end of the first run")
         assert first.returncode == 0, (beaten / "out.log").read_text()
-        third.wait(PATIENCE)
+        until(cluster, lambda: third.poll() is not None, "the end of the third run")
         assert third.returncode == 0, (killed / "out.log").read_text()
         asked = {name: gate.asked[name] for name in asked}
         profile = str(ROOT / "profiles" / "local")
         command = (sys.executable, "-m", "snakemake", "--profile", profile, *all_of_it)
-        cluster.run(*command, cwd=local, seconds=PATIENCE)
+        cluster.run(*command, cwd=local)
         yield Past(
             local=local,
             beaten=beaten,

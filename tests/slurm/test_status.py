@@ -28,7 +28,7 @@ def test_status_shows_what_slurm_knows(cluster: Cluster, tmp_path: Path) -> None
     running = job("0002", "sleep 300")
     waiting = job("0003", "true", "--hold")
     try:
-        until(lambda: running in dict(squeue(cluster)), f"job {running} to run")
+        until(cluster, lambda: running in dict(squeue(cluster)), f"job {running} to run")
         done = cluster.run(
             *(sys.executable, "-m", "laion_hpc", "status", str(results)),
             cwd=Path(__file__).parents[2],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import patience
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import Job, sacct, squeue, until
 
@@ -74,7 +75,7 @@ def snakemake(
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait(60.0)
+                patience.wait(process, folder / "out.log")
 
 
 def jobs_of_run(cluster: Cluster, folder: Path) -> dict[str, list[Job]]:
@@ -90,7 +91,7 @@ def jobs_of_run(cluster: Cluster, folder: Path) -> dict[str, list[Job]]:
         return jobs if len(jobs) == len(submitted) else []
 
     by_rule: dict[str, list[Job]] = {}
-    for job in until(accounted, f"{len(submitted)} jobs in sacct"):
+    for job in until(cluster, accounted, f"{len(submitted)} jobs in sacct"):
         by_rule.setdefault(job.rule, []).append(job)
     return by_rule
 
@@ -126,10 +127,10 @@ def mechanisms(
         *(cluster, folder, "--snakefile", str(HERE / "mechanisms.smk")),
         *("--config", f"repository={ROOT}", f"flags={folder / 'flags'}"),
     ) as run:
-        until((folder / "flags" / "tag").exists, "the start of tag")
+        until(cluster, (folder / "flags" / "tag").exists, "the start of tag")
         tag = next(number for number, comment in squeue(cluster) if comment == "rule_tag")
         cluster.run("scancel", tag)
-        run.wait(150.0)
+        until(cluster, lambda: run.poll() is not None, "the end of Snakemake")
     assert run.returncode == 0, (folder / "out.log").read_text()
     return folder, jobs_of_run(cluster, folder)
 

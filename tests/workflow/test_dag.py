@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,19 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import patience
+
 ROOT = Path(__file__).parents[2]
 STAGES = ["extract", "shuffle", "download", "filter", "embed", "tag", "index", "release", "search"]
 
 
 def snakemake(*arguments: str, cwd: Path) -> str:
     """Run Snakemake on this repository's Snakefile in `cwd`; its whole output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    done = patience.run([*command, *arguments], cwd=cwd)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     return output
@@ -131,13 +127,7 @@ def test_a_wrong_config_stops_before_anything_is_planned(
 ) -> None:
     (site / "wrong.yaml").write_text(config)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    done = subprocess.run(
-        [*command, "-n", "--configfile", "wrong.yaml"],
-        cwd=site,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = patience.run([*command, "-n", "--configfile", "wrong.yaml"], cwd=site)
     assert done.returncode != 0
     assert words in done.stdout + done.stderr
 

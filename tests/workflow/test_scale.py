@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from laion_hpc.config import Config
 from laion_hpc.run.plan import model, rates
+from tests import patience
 from tests.workflow.test_dag import ROOT, planned, snakemake
 
 CRAWL = "SMALL"
@@ -124,13 +124,10 @@ def test_a_whole_crawl_is_planned_in_bounded_memory_and_as_plan_says(tmp_path: P
     lock(tmp_path / "config/crawls", "WHOLE", segments=100, wats=900)
     (tmp_path / "config/config.yaml").write_text("crawls: [WHOLE]\n")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    done = subprocess.run(
+    done = patience.run(
         [sys.executable, "-c", PEAK_OF, *command, "-n", "--quiet", "rules", "--cores", "2"],
         cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
+        merged=True,
     )
     assert done.returncode == 0, done.stdout
     jobs = planned(done.stdout)

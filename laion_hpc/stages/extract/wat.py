@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,9 +66,12 @@ def _settle() -> None:
     Have the C library keep what is freed for the next batch: spares a tenth of the time. By
     default it goes back to the system, and every batch gets its memory anew, page by page.
     Freeing one large block raises glibc's own limits, to 64 MB (mallopt(3), M_MMAP_THRESHOLD).
-    And have Python's garbage collector leave out what the imports made: it stays anyway.
+    And have Python's garbage collector leave out what the imports made: it stays anyway. Until
+    the end of the process: Python frees its modules by that collector, and DuckDB's bindings
+    complain, in a hundred lines, of what they find alive.
     """
     bytes(31 << 20)
+    atexit.register(gc.unfreeze)
     gc.freeze()
 
 

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING
 from laion_hpc.errors import LaionHpcError, UsageError
 from laion_hpc.runtime.arguments import add_folders, count
 from laion_hpc.stages.search import workers
-from laion_hpc.stages.search.http.limits import Limiter
-from laion_hpc.stages.search.http.metrics import Metrics
 
 if TYPE_CHECKING:
     from laion_hpc.config import Config
+    from laion_hpc.stages.search.http.limits import Limiter
+    from laion_hpc.stages.search.http.metrics import Metrics
     from laion_hpc.web.settings import Settings
 
 CONNECTIONS = 2_048
@@ -69,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.port < 65_536:
         raise UsageError(f"--port {options.port}: a port is between 0 and 65535")
     from laion_hpc.config import load
+    from laion_hpc.stages.search.http.limits import Limiter
+    from laion_hpc.stages.search.http.metrics import Metrics
 
     config = load(options.config)
     # A file per block, mapped shards and a socket per client: 1,024 are soon used up.

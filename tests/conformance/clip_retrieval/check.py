@@ -74,15 +74,13 @@ def start(stack: ExitStack, command: list[str], port: int, cwd: Path) -> str:
     """Start a service and wait until it answers; its address."""
     log = stack.enter_context((cwd / f"{port}.log").open("w+"))
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd)
-    stack.callback(lambda: (process.terminate(), process.wait(30)))
+    stack.callback(lambda: (process.terminate(), process.wait()))
     address = f"http://127.0.0.1:{port}"
-    for _ in range(600):
+    while process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{address}/indices-list", timeout=5):
+            with urllib.request.urlopen(f"{address}/indices-list", timeout=60):
                 return address
         except OSError:
-            if process.poll() is not None:
-                break
             time.sleep(0.1)
     log.seek(0)
     raise SystemExit(f"{command} does not serve: {log.read()[-2_000:]}")

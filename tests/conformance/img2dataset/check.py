@@ -50,7 +50,7 @@ def main(results: Path) -> str:
             parts = [pq.read_table(part) for part in Path(folder, "again").glob("*.parquet")]
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait()
     again = pa.concat_tables(parts)
     ours, theirs = set(rows["URL"].to_pylist()), set(again["url"].to_pylist())
     assert ours == theirs, f"{len(ours ^ theirs)} URLs differ"

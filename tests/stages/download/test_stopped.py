@@ -16,8 +16,11 @@ import pytest
 
 from laion_hpc.cli import main
 from laion_hpc.files.shards import read_shard
+from tests import patience
 from tests.stages.download.web import IMAGES, digests, write_config, write_urls
 from tests.web.hostile import Server, response
+
+DEADLINE = 300
 
 
 class Gate:
@@ -36,7 +39,8 @@ class Gate:
             wait = self._free < 0
         if wait:
             self.waiting.set()
-            self.open.wait(60)
+            # Twice the deadline of the download: by then nobody waits for the answer.
+            self.open.wait(2 * DEADLINE)
         connection.sendall(IMAGES["/image.jpg"])
 
 
@@ -49,7 +53,7 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gate, list
         data = write_urls(folder / "u.parquet", [f"{server.url}/{n}.jpg" for n in range(40)])
         # Two of this one host at a time: in order, more or less, so that some shard is done
         # when the gate closes and some is not.
-        config = write_config(folder, deadline_seconds=60, connections_per_host=2)
+        config = write_config(folder, deadline_seconds=DEADLINE, connections_per_host=2)
         arguments = ["download", data, "--config", config, "--samples-per-shard", "10"]
         assert main([*arguments, "--output", str(folder / "fresh")]) == 0
         yield gate, arguments, folder / "fresh"
@@ -77,14 +81,18 @@ def test_stopped_in_the_middle_and_run_again(
     arguments = [*arguments, "--output", str(output)]
     command = [sys.executable, "-m", "laion_hpc", *arguments, "--processes", processes]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert gate.waiting.wait(30)
+    patience.until(
+        lambda: gate.waiting.is_set() or process.poll() is not None,
+        "a request that has to wait",
+        sign=lambda: patience.worked(process.pid),
+    )
     family = psutil.Process(process.pid).children(recursive=True)
     assert family
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = patience.output(process)
     assert process.returncode == code, errors
     assert b"Traceback" not in errors
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=patience.SILENCE)
     assert not alive
     assert not (output / "manifest.json").exists()
     finished = {path.name.partition(".")[0] for path in output.glob("*.ledger.json")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from laion_hpc.models.batches import decode
 from laion_hpc.runtime import work
 from laion_hpc.stages.embed import shard as embed_shard
 from laion_hpc.stages.embed.block import embed_block
+from tests import patience
 from tests.models import tiny
 from tests.stages.embed.blocks import filtered_block
 
@@ -178,13 +178,7 @@ def test_two_ranks_give_the_same_bytes(
 ) -> None:
     command = [sys.executable, "-m", "mpi4py", "-m", "laion_hpc", "embed", str(block)]
     command += ["--output", str(tmp_path / "0000"), "--config", str(config_file)]
-    done = subprocess.run(
-        [*mpiexec(), "-n", "2", *command],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=ENVIRONMENT,
-    )
+    done = patience.run([*mpiexec(), "-n", "2", *command], env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "0000") == contents(embedded)
 
@@ -222,9 +216,7 @@ def test_a_rank_that_dies_loses_its_running_shard_only(
     launcher = [*mpiexec(), "-n", "2"] if ranks == 2 else []
     command = [sys.executable, *(["-m", "mpi4py"] if ranks == 2 else []), str(script), "embed"]
     command += [str(block), "--output", str(output), "--config", str(config_file)]
-    done = subprocess.run(
-        [*launcher, *command], capture_output=True, timeout=300, env=ENVIRONMENT, check=False
-    )
+    done = patience.run([*launcher, *command], env=ENVIRONMENT)
     assert done.returncode != 0
     assert not (output / "manifest.json").exists()
     # Each rank may have been at a shard when the last of the three killed one of them.

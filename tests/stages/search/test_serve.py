@@ -9,9 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from laion_hpc.stages.search.service import Service
 from laion_hpc.stages.search.thumbnails import Thumbnails
 from laion_hpc.web.guard import Guard, networks
 from laion_hpc.web.settings import Settings
+from tests import patience
 from tests.stages.search.world import World
 
 
@@ -224,15 +225,15 @@ def test_served_for_real_until_interrupted(world: World) -> None:
             line = service.stderr.readline()
             assert line, "ended before it served"
         url = line.split()[1]
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"{url}/indices-list") as answer:
-                    assert json.loads(answer.read()) == ["demo"]
-                break
-            except ConnectionError:
-                time.sleep(0.05)
+
+        def answer() -> str:
+            with suppress(ConnectionError), urllib.request.urlopen(f"{url}/indices-list") as found:
+                return str(found.read().decode())
+            return ""
+
+        assert json.loads(patience.until(answer, "an answer")) == ["demo"]
         service.send_signal(2)
-        assert service.wait(20) == 0
+        assert patience.wait(service) == 0
         assert "Traceback" not in service.stderr.read()
     finally:
         service.kill()

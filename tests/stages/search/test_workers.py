@@ -5,23 +5,23 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from tests import patience
 from tests.stages.search.world import World
 
 
 def ask(url: str, path: str) -> str:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(f"{url}{path}", timeout=5) as answer:
-                return str(answer.read().decode())
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"{path} is not answered")
+    def answer() -> str:
+        with suppress(OSError), urllib.request.urlopen(f"{url}{path}", timeout=60) as found:
+            return str(found.read().decode())
+        return ""
+
+    return patience.until(answer, f"an answer to {path}")
 
 
 def test_workers(world: World, tmp_path: Path) -> None:
@@ -34,9 +34,13 @@ def test_workers(world: World, tmp_path: Path) -> None:
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
     try:
-        while "http://" not in log.read_text():
-            assert service.poll() is None, log.read_text()
-            time.sleep(0.05)
+        patience.until(
+            lambda: service.poll() is not None or "http://" in log.read_text(),
+            "the address of the service",
+            sign=lambda: patience.worked(service.pid),
+            tail=log.read_text,
+        )
+        assert service.poll() is None, log.read_text()
         url = next(word for word in log.read_text().split() if word.startswith("http://"))
         # Both are up once each has been asked: the kernel hands out the connections.
         for _ in range(21):
@@ -49,15 +53,14 @@ def test_workers(world: World, tmp_path: Path) -> None:
         workers = psutil.Process(service.pid).children()
         assert len(workers) == 2
         workers[0].kill()
-        for _ in range(200):
-            if "starting another one" in log.read_text():
-                break
-            time.sleep(0.05)
-        else:
-            raise AssertionError(log.read_text())
+        patience.until(
+            lambda: "starting another one" in log.read_text(),
+            "word of another worker",
+            tail=log.read_text,
+        )
         assert json.loads(ask(url, "/indices-list")) == ["demo"]
         service.send_signal(signal.SIGTERM)
-        assert service.wait(20) == 0
+        assert patience.wait(service, log) == 0
         assert "Traceback" not in log.read_text()
         assert not any(worker.is_running() for worker in workers)
     finally:
@@ -66,11 +69,8 @@ def test_workers(world: World, tmp_path: Path) -> None:
 
 
 def test_a_fault_that_all_workers_share_ends_the_service(world: World, tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "laion_hpc", "search", str(tmp_path),
-         "--port", "0", "--workers", "2"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "laion_hpc", "search", tmp_path, "--port", "0"]
+    ended = patience.run([*command, "--workers", "2"])
     assert ended.returncode == 1
     assert "no index.json there" in ended.stderr
     assert "Traceback" not in ended.stderr
