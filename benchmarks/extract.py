@@ -38,12 +38,12 @@ def work():
 EXTRACT = """
 import sys, time, json; from pathlib import Path
 from laion_hpc.config import parse
-from laion_hpc.stages.extract.job import Job, run
+from laion_hpc.stages.extract.job import SegmentJob, run
 wat, small, folder = sys.argv[1:4]
 def work(wat=wat, name='big'):
     output = Path(folder) / f'{name}.parquet'
     for path in (output, output.with_suffix('.ledger.json')): path.unlink(missing_ok=True)
-    return run(Job((wat,), output, 'C', 'S', parse({'dataset': {'blocks': 16}})), 1).kept
+    return run(SegmentJob((wat,), output, 'C', 'S', parse({'dataset': {'blocks': 16}})), 1).kept
 work(small, 'small')
 """
 CC2DATASET = """

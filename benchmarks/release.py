@@ -107,7 +107,7 @@ def block(folder: Path, number: int) -> dict[str, float]:
     """`release block` with two threads; also the CPU time that counting took of it."""
     from laion_hpc.config import Config, digest
     from laion_hpc.stages.release import block_counts
-    from laion_hpc.stages.release.block import Block, make_block
+    from laion_hpc.stages.release.block import TableBlock, make_block
 
     spent = []
     counts, write = block_counts.Counting.of, block_counts.Counting.write
@@ -126,7 +126,7 @@ def block(folder: Path, number: int) -> dict[str, float]:
     make_block(
         folder / "embed",
         folder / "tags.parquet",
-        Block(
+        TableBlock(
             number,
             release,
             release / "blocks" / f"{number:04d}.ledger.json",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 
-EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 

@@ -12,8 +12,6 @@ HOSTS = tuple(f"127.0.0.{number}" for number in range(2, 42))
 DEAD_HOST = "127.0.0.200"
 """Nobody listens there: connections are refused."""
 
-DEFAULT_PORT = 8765
-
 PRODUCT = "laion-hpc-demo"
 """The name that robots.txt files of the demo know us by; download.user_agent begins with it."""
 

@@ -57,7 +57,7 @@ def beside(path: Path, suffix: str) -> Path:
     return _named(path, f"{_host()}.{os.getpid()}", suffix)
 
 
-def release(aside: Path, path: Path, suffix: str) -> None:
+def disown(aside: Path, path: Path, suffix: str) -> None:
     """Rename what `beside(path, suffix)` named, if it is there, so that anybody may go on with it.
 
     For a process that ends in an orderly way but is not done.

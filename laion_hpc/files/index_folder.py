@@ -32,6 +32,8 @@ ABOUT = "index.json"
 EVALUATION = "evaluation.json"
 METADATA = "metadata"
 ROW_BITS = 32
+FORMAT = "with about"
+"""Of the ledgers of `index`: what has one of another format is made again."""
 BATCH_ROWS = 65_536
 """Rows of a record batch in the metadata (the last may be shorter): row r is in batch r // this."""
 

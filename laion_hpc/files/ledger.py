@@ -48,8 +48,10 @@ class Ledger:
     source: str = ""
     """Digest of what was read (`fingerprint`): a finished unit is redone when it changes."""
     counts: Mapping[str, Any] = field(default_factory=dict)
-    """Further numbers of interest that are not fates, such as kept per language class."""
+    """Further numbers of interest that are not outcomes, such as kept per language class."""
     files: tuple[File, ...] = ()
+    about: Mapping[str, str | int] = field(default_factory=dict)
+    """What the output is and was made with, for the jobs that read it: block, index key, …"""
 
     @property
     def balanced(self) -> bool:
@@ -64,6 +66,8 @@ class Ledger:
             )
         data = asdict(self)
         data["dropped"] = {name: n for name, n in sorted(self.dropped.items()) if n}
+        if not self.about:
+            del data["about"]
         write_bytes(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode())
 
 

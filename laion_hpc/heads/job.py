@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from laion_hpc import config as settings_of
+from laion_hpc.config import load as load_config
 from laion_hpc.errors import UsageError
 from laion_hpc.files.atomic import write_bytes
 from laion_hpc.heads import measure
@@ -43,7 +43,7 @@ def train(
             f"--column {column}: lower-case letters, digits and _ only; it is a column of the tags"
         )
     if not space:
-        space = space_of_embeddings(embeddings, settings_of.load(config))
+        space = space_of_embeddings(embeddings, load_config(config))
     examples = read_examples(embeddings, labels, columns)
     trained = train_head(
         examples, settings, column=column, space=space, licence=licence,

@@ -21,7 +21,6 @@ from laion_hpc.errors import InputError
 
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 _FOOTER_BYTES = 48
-_BLOCK_TRAILER_BYTES = 5  # compression type and checksum
 
 # Numbers of tensorflow.DataType.
 _FLOAT, _STRING = 1, 7

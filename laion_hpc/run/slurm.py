@@ -20,7 +20,7 @@ Unit = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Job:
+class SlurmJob:
     """A job as SLURM shows it."""
 
     number: str
@@ -48,10 +48,10 @@ class State:
     state: str
     """`running`, `pending` or `failed`."""
     note: str
-    """Job number and SLURM's reason."""
+    """SlurmJob number and SLURM's reason."""
 
 
-def jobs() -> list[Job] | None:
+def jobs() -> list[SlurmJob] | None:
     """This user's jobs of the last week, in order; None without SLURM, or if it does not answer.
 
     Ended ones are known only where the accounting stores comments (AccountingStoreFlags).
@@ -82,7 +82,7 @@ def _ask(*command: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def parse(lines: str) -> list[Job]:
+def parse(lines: str) -> list[SlurmJob]:
     """Jobs from lines of number|state|reason|folder|comment; others' lines are passed over."""
     found = []
     for line in lines.splitlines():
@@ -90,12 +90,14 @@ def parse(lines: str) -> list[Job]:
         if len(fields) == 5 and fields[0].isdigit() and fields[4].startswith("rule_"):
             number, state, reason, folder, comment = fields
             # "CANCELLED by 0" is CANCELLED.
-            found.append(Job(number, state.split(" ")[0], reason, comment.strip(), Path(folder)))
+            found.append(
+                SlurmJob(number, state.split(" ")[0], reason, comment.strip(), Path(folder))
+            )
     return found
 
 
 def states(
-    jobs: Iterable[Job], crawls: Iterable[str], results: Path, configured: str = ""
+    jobs: Iterable[SlurmJob], crawls: Iterable[str], results: Path, configured: str = ""
 ) -> dict[Unit, State]:
     """By crawl, rule and unit: the latest job's state. Only jobs of this workflow count.
 
@@ -125,6 +127,6 @@ def states(
     return found
 
 
-def _note(job: Job, *more: str) -> str:
+def _note(job: SlurmJob, *more: str) -> str:
     reason = [job.reason] if job.reason not in ("", "None") else []
     return ", ".join([f"job {job.number}", *more, *reason])

@@ -54,7 +54,7 @@ def fetch(url: str, path: Path, *, sleep: Callable[[float], None] = time.sleep) 
         atomic.sync(aside)
         aside.replace(path)
     except BaseException:
-        atomic.release(aside, path, _SUFFIX)
+        atomic.disown(aside, path, _SUFFIX)
         raise
 
 

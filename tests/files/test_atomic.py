@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_hpc.files.atomic import atomic, beside, leftovers, release, write_bytes
+from laion_hpc.files.atomic import atomic, beside, disown, leftovers, write_bytes
 
 
 def test_the_name_appears_at_the_end(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_what_is_released_is_anybodys(tmp_path: Path) -> None:
     mine = beside(path, "fetching")
     mine.write_text("half")
     assert leftovers(path, "fetching") == []
-    release(mine, path, "fetching")
+    disown(mine, path, "fetching")
     (left,) = leftovers(path, "fetching")
     assert left.read_text() == "half"
     assert leftovers(tmp_path / "a", "fetching") == leftovers(path, "part") == []

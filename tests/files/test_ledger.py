@@ -84,6 +84,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         "source",
         {"class": {"en": 7}},
         (File("a.tar", 5, "ab", 7),),
+        {"block": 3, "key": "IVF16,SQ8"},
     )
     path = tmp_path / "new" / "a.ledger.json"
     book.write(path)

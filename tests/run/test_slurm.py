@@ -9,7 +9,7 @@ import pytest
 
 from laion_hpc.cli import main
 from laion_hpc.run import slurm
-from laion_hpc.run.slurm import Job, State
+from laion_hpc.run.slurm import SlurmJob, State
 from laion_hpc.run.status import job_seconds
 from tests.run.test_status import done
 
@@ -39,12 +39,14 @@ def answer(folder: Path, name: str, *lines: str) -> None:
     ],
 )
 def test_the_unit_of_a_job(comment: str, unit: tuple[str, str, str] | None) -> None:
-    assert Job("1", "RUNNING", "", comment, Path()).unit(["a", "a_b"]) == unit
+    assert SlurmJob("1", "RUNNING", "", comment, Path()).unit(["a", "a_b"]) == unit
 
 
 def test_only_jobs_of_this_workflow_and_the_latest_of_a_unit(tmp_path: Path) -> None:
-    def job(number: int, state: str, unit: str, folder: Path = tmp_path, why: str = "None") -> Job:
-        return Job(str(number), state, why, f"rule_filter_wildcards_a_{unit}", folder)
+    def job(
+        number: int, state: str, unit: str, folder: Path = tmp_path, why: str = "None"
+    ) -> SlurmJob:
+        return SlurmJob(str(number), state, why, f"rule_filter_wildcards_a_{unit}", folder)
 
     jobs = [
         job(1, "TIMEOUT", "0001"),

@@ -59,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from laion_hpc import config as configs
+    from laion_hpc import config as settings
     from laion_hpc.errors import UsageError
 
-    config = configs.load(options.config)
+    config = settings.load(options.config)
     per_shard = options.samples_per_shard
     per_shard = config.dataset.samples_per_shard if per_shard is None else per_shard
     if not 1 <= per_shard <= 100_000:

@@ -19,7 +19,6 @@ TEXT_COLUMNS = ("text", "caption", "TEXT", "CAPTION", "alt", "alt_text")
 KEYED = frozenset(["key", "url", "text", "language_class", "crawl"])
 """Columns that tell a file of `shuffle`, whose row group s is shard s, from a user's own."""
 
-_OWN = ("key", "url", "caption")
 _CARRIED = SAMPLE.names[SAMPLE.names.index("md5") + 1 :]
 _MISSING: dict[str, Any] = {"license": "?"}
 _BATCH = 16_384

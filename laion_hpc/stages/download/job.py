@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from laion_hpc import config as configs
+from laion_hpc import config as settings
 from laion_hpc.config.sections import Config, DownloadConfig
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger, takedown_list
@@ -20,7 +20,7 @@ from laion_hpc.runtime import work
 from laion_hpc.stages.download import lane_counts
 from laion_hpc.stages.download.image import Rules
 from laion_hpc.stages.download.inputs import Source
-from laion_hpc.stages.download.lane import Job, Lane, run_lane, shard_source
+from laion_hpc.stages.download.lane import Download, Lane, run_lane, shard_source
 from laion_hpc.stages.download.retry_failed import worth_it
 from laion_hpc.stages.download.reuse import adopt
 from laion_hpc.web.settings import Proxies, Settings, guard_for
@@ -74,7 +74,7 @@ def download(
         return _write_manifest(job, ledgers)
 
 
-def plan_job(source: Source, output: Path, config: Config) -> Job:
+def plan_job(source: Source, output: Path, config: Config) -> Download:
     """What the lanes need to know, checked. UsageError names the config's key at fault."""
     options = config.download
     guard = guard_for(options.user_agent, options.allow_networks, options.proxy)
@@ -100,7 +100,7 @@ def plan_job(source: Source, output: Path, config: Config) -> Job:
     )
     perceptual = _read_perceptual(options.perceptual_blocklist)
     cut = repr((source.keyed, source.url_column, source.text_column, source.sizes))
-    return Job(
+    return Download(
         source=source,
         output=output,
         settings=settings,
@@ -120,7 +120,7 @@ def _digest(source: Source, config: Config, blocked: tuple[str, ...]) -> str:
     """Of all that decides what is made of an image: the config, the blocklists' content (their
     names in the config do not) and, if boxes are blurred, the file that holds the boxes.
     """
-    digest = configs.digest(config, "download")
+    digest = settings.digest(config, "download")
     if source.boxes_column:
         blocked = (*blocked, source.boxes_column, ledger.fingerprint(source.path))
     return ledger.fingerprint(digest, *blocked) if blocked else digest
@@ -142,7 +142,7 @@ def cut_lanes(shards: list[int], *, size: int, processes: int) -> list[Lane]:
     return [Lane(number, tuple(shards[number::lanes]), decoders) for number in range(lanes)]
 
 
-def _finished(job: Job) -> dict[int, Ledger]:
+def _finished(job: Download) -> dict[int, Ledger]:
     found = {}
     for shard in range(len(job.source.sizes)):
         path = job.output / f"{shard:05d}.ledger.json"
@@ -179,7 +179,7 @@ def _remove_beyond(output: Path, shards: int) -> None:
                 (output / f"{name}{end}").unlink(missing_ok=True)
 
 
-def _write_manifest(job: Job, ledgers: Iterable[Ledger]) -> Ledger:
+def _write_manifest(job: Download, ledgers: Iterable[Ledger]) -> Ledger:
     parts = list(ledgers)
     whole = ledger.total(
         parts,

@@ -40,7 +40,7 @@ from laion_hpc.web.url import host_of
 
 
 @dataclass(frozen=True)
-class Job:
+class Download:
     """All that the lanes of a download share."""
 
     source: Source
@@ -77,7 +77,7 @@ def shard_source(job_fingerprint: str, shard: int) -> str:
     return fingerprint(job_fingerprint, f"shard {shard}")
 
 
-def run_lane(job: Job, lane: Lane) -> list[Ledger]:
+def run_lane(job: Download, lane: Lane) -> list[Ledger]:
     """Make the shards of a lane; their ledgers in order."""
     runner = _Runner(job, lane)
     try:
@@ -110,7 +110,7 @@ def _raise_first(group: BaseExceptionGroup[BaseException]) -> NoReturn:
 
 
 class _Runner:
-    def __init__(self, job: Job, lane: Lane) -> None:
+    def __init__(self, job: Download, lane: Lane) -> None:
         self._job = job
         self._lane = lane
         self.ledgers: dict[int, Ledger] = {}

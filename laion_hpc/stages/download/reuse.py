@@ -24,10 +24,10 @@ from laion_hpc.files.shards import ShardWriter
 from laion_hpc.files.shards import read_shard as read_tar
 from laion_hpc.stages.download import outcomes
 from laion_hpc.stages.download.inputs import read_shard
-from laion_hpc.stages.download.lane import Job, shard_source
+from laion_hpc.stages.download.lane import Download, shard_source
 
 
-def adopt(job: Job, shard: int) -> Ledger | None:
+def adopt(job: Download, shard: int) -> Ledger | None:
     """The ledger of a shard made from an earlier version of the input, brought up to date.
 
     None if there is no such shard, or if it was made with another config or of other links: it

@@ -56,10 +56,10 @@ def run(options: argparse.Namespace) -> int:
         found = {match[1] for match in map(_SEGMENT.search, wats) if match}
         segment = found.pop() if len(found) == 1 else ""
 
-    from laion_hpc.stages.extract.job import Job
+    from laion_hpc.stages.extract.job import SegmentJob
     from laion_hpc.stages.extract.job import run as extract
 
-    done = extract(Job(wats, options.output, crawl, segment, config), options.processes)
+    done = extract(SegmentJob(wats, options.output, crawl, segment, config), options.processes)
     if done is not None:
         damaged = done.counts["records_damaged"]
         print(

@@ -31,7 +31,7 @@ _CUTS = 4
 
 
 @dataclass(frozen=True)
-class Job:
+class SegmentJob:
     """One segment to extract."""
 
     wats: Sequence[str]
@@ -47,7 +47,7 @@ class Job:
         return self.output.with_name(f"{self.output.stem}.parts")
 
 
-def run(job: Job, processes: int) -> Ledger | None:
+def run(job: SegmentJob, processes: int) -> Ledger | None:
     """Extract a segment; its ledger, or None on an MPI rank that only worked.
 
     A segment that is finished from these very WATs and config is left alone. Raises InputError
@@ -87,7 +87,7 @@ def check_names(wats: Sequence[str]) -> None:
 
 
 def _finish(
-    job: Job, team: Team, results: Sequence[Ledger | wat.Failure], digest: str, source: str
+    job: SegmentJob, team: Team, results: Sequence[Ledger | wat.Failure], digest: str, source: str
 ) -> Ledger:
     failures = [result for result in results if isinstance(result, wat.Failure)]
     finished = [result for result in results if isinstance(result, Ledger)]
@@ -136,7 +136,7 @@ def _finish(
     return total
 
 
-def _merge(job: Job, team: Team, sources: Sequence[external_sort.Source]) -> int:
+def _merge(job: SegmentJob, team: Team, sources: Sequence[external_sort.Source]) -> int:
     """Write the segment's file; its rows. The processes share the row groups.
 
     The file does not depend on who wrote which.
@@ -159,7 +159,7 @@ def _merge(job: Job, team: Team, sources: Sequence[external_sort.Source]) -> int
 
 
 def _write_blocks(
-    piece: tuple[Sequence[int], Path], *, job: Job, sources: Sequence[external_sort.Source]
+    piece: tuple[Sequence[int], Path], *, job: SegmentJob, sources: Sequence[external_sort.Source]
 ) -> int:
     blocks, path = piece
     with atomic(path) as aside:

@@ -12,7 +12,6 @@ IMAGE, LICENSE, CUT = 1, 2, 4
 """Bits for a record: it mentions images; its payload a licence; the payload is JSON cut short."""
 
 _MAX_HEADER_BYTES = 1 << 16
-_TRAILER = 8
 """Bytes at the end of a gzip member; the last four are the size of what it holds (RFC 1952)."""
 _LEAST = 20
 """Bytes of the shortest gzip member."""

@@ -113,15 +113,16 @@ def _with_images(
     """The job with the tars to read instead of removed ones; InputError if they do not suffice."""
     gone = set(images.removed(job.source, shards))
     todo = [shard for shard in planned if not repack.finished(shard, job)]
-    if not any(part.shard in gone for shard in todo for part in shard.parts):
+    if not any(span.shard in gone for shard in todo for span in shard.spans):
         return job
     kept = images.kept_before(job.output)
-    for part in (part for shard in planned for part in shard.parts if part.shard in gone):
-        if not images.suffice(kept, part.shard, repack.keys(part, job)):
+    for span in (span for shard in planned for span in shard.spans if span.shard in gone):
+        if not images.suffice(kept, span.shard, repack.keys(span, job)):
             raise images.missing(
                 job.source,
-                part.shard,
-                "thresholds (or duplicates) unlike then want images not kept then",
+                span.shard,
+                "the thresholds (or the duplicates) have changed and now keep images that were "
+                "dropped when the tar was removed",
             )
     earlier = images.set_aside(job.output)
     return replace(

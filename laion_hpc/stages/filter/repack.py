@@ -22,7 +22,7 @@ from laion_hpc.stages.filter.scores import FOLDER, kept_rows
 
 
 @dataclass(frozen=True)
-class Part:
+class Span:
     """The places `start` … `stop - 1` among those of an input shard's kept samples."""
 
     shard: str
@@ -35,12 +35,12 @@ class OutputShard:
     """A new shard and where its samples come from."""
 
     name: str
-    parts: tuple[Part, ...]
+    spans: tuple[Span, ...]
 
     @property
     def samples(self) -> int:
         """How many it holds where none was taken down."""
-        return sum(part.stop - part.start for part in self.parts)
+        return sum(span.stop - span.start for span in self.spans)
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,20 @@ def plan(kept: Sequence[tuple[str, int]], size: int) -> list[OutputShard]:
     All but the last are full; no sample kept, no shard.
     """
     planned: list[OutputShard] = []
-    parts: list[Part] = []
+    spans: list[Span] = []
     room = size
     for shard, count in kept:
         start = 0
         while start < count:
             stop = min(count, start + room)
-            parts.append(Part(shard, start, stop))
+            spans.append(Span(shard, start, stop))
             room -= stop - start
             start = stop
             if not room:
-                planned.append(OutputShard(f"{len(planned):05d}", tuple(parts)))
-                parts, room = [], size
-    if parts:
-        planned.append(OutputShard(f"{len(planned):05d}", tuple(parts)))
+                planned.append(OutputShard(f"{len(planned):05d}", tuple(spans)))
+                spans, room = [], size
+    if spans:
+        planned.append(OutputShard(f"{len(planned):05d}", tuple(spans)))
     return planned
 
 
@@ -87,12 +87,12 @@ def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
         return done
     path = job.output / f"{shard.name}.ledger.json"
     path.unlink(missing_ok=True)
-    tables = [_rows(part, job) for part in shard.parts]
+    tables = [_rows(span, job) for span in shard.spans]
     rows = sum(table.num_rows for table in tables)
     tar = job.output / f"{shard.name}.tar"
     with atomic(tar) as aside, ShardWriter(aside) as writer:
-        for part, table in zip(shard.parts, tables, strict=True):
-            tars = job.images.get(part.shard, (job.source / f"{part.shard}.tar",))
+        for span, table in zip(shard.spans, tables, strict=True):
+            tars = job.images.get(span.shard, (job.source / f"{span.shard}.tar",))
             for sample in _samples(tars, table):
                 writer.add(sample)
     parquet = job.output / f"{shard.name}.parquet"
@@ -119,25 +119,25 @@ def finished(shard: OutputShard, job: RepackJob) -> Ledger | None:
 
 def _source(shard: OutputShard, job: RepackJob) -> str:
     inputs: list[str | Path] = []
-    for part in shard.parts:
-        scores = job.output / FOLDER / f"{part.shard}.parquet"
-        inputs += [job.source / f"{part.shard}.tar", scores, f"{part.start}-{part.stop}"]
+    for span in shard.spans:
+        scores = job.output / FOLDER / f"{span.shard}.parquet"
+        inputs += [job.source / f"{span.shard}.tar", scores, f"{span.start}-{span.stop}"]
     return ledger.fingerprint(*inputs)
 
 
-def keys(part: Part, job: RepackJob) -> pa.ChunkedArray:
-    """The keys of a part."""
-    return _rows(part, job)["key"]
+def keys(span: Span, job: RepackJob) -> pa.ChunkedArray:
+    """The keys of a span."""
+    return _rows(span, job)["key"]
 
 
-def _rows(part: Part, job: RepackJob) -> pa.Table:
-    table = pq.read_table(job.output / FOLDER / f"{part.shard}.parquet", schema=SCORED_SAMPLE)
+def _rows(span: Span, job: RepackJob) -> pa.Table:
+    table = pq.read_table(job.output / FOLDER / f"{span.shard}.parquet", schema=SCORED_SAMPLE)
     table = kept_rows(table)
-    if places := job.places.get(part.shard):
+    if places := job.places.get(span.shard):
         # Keys sort in the order of the shard.
-        keys = sorted([*table["key"].to_pylist(), *places])[part.start : part.stop]
+        keys = sorted([*table["key"].to_pylist(), *places])[span.start : span.stop]
         return table.filter(pc.is_in(table["key"], pa.array(keys))).combine_chunks()
-    return table.slice(part.start, part.stop - part.start).combine_chunks()
+    return table.slice(span.start, span.stop - span.start).combine_chunks()
 
 
 def _samples(tars: Sequence[Path], table: pa.Table) -> Iterator[Sample]:

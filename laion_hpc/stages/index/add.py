@@ -10,7 +10,7 @@ import numpy as np
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
-from laion_hpc.files.index_folder import Modality, vector_id
+from laion_hpc.files.index_folder import FORMAT, Modality, vector_id
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.runtime.progress import progress
 from laion_hpc.stages.index.embeddings import open_block
@@ -29,7 +29,7 @@ def add(
     import faiss
 
     embeddings = open_block(folder, modality_of(trained))
-    source = ledger.fingerprint("add", trained, embeddings.fingerprint, str(block))
+    source = ledger.fingerprint("add", FORMAT, trained, embeddings.fingerprint, str(block))
     book_path = ledger.path_of(output)
     if done := ledger.finished(book_path, config=digest, source=source):
         return done
@@ -56,7 +56,7 @@ def add(
         kept=ivf.ntotal,
         config=digest,
         source=source,
-        counts={
+        about={
             "block": block,
             "embeddings": embeddings.fingerprint,
             "trained": ledger.fingerprint(trained),
@@ -74,7 +74,7 @@ def modality_of(trained: Path) -> Modality:
         raise InputError(f"{trained}: no such file; make it with `index train`")
     if not book.exists():
         raise InputError(f"{trained}: no {book.name} beside it; make both with `index train`")
-    return "text" if ledger.read(book).counts.get("modality") == "text" else "image"
+    return "text" if ledger.read(book).about.get("modality") == "text" else "image"
 
 
 def read_trained(path: Path) -> Any:

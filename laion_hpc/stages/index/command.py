@@ -86,7 +86,7 @@ def _train(options: argparse.Namespace) -> None:
         threads=options.processes,
         modality=options.modality,
     )
-    _say(f"{book.counts['key']}, trained on {book.counts['trained_on']:,} of {book.inputs:,}")
+    _say(f"{book.about['key']}, trained on {book.counts['trained_on']:,} of {book.inputs:,}")
 
 
 def _add(options: argparse.Namespace) -> None:

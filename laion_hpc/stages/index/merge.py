@@ -21,16 +21,16 @@ from laion_hpc.stages.index.add import map_lists, modality_of, read_trained
 
 
 @dataclass(frozen=True)
-class Part:
-    """A block to merge: its file and its ledger."""
+class AddedBlock:
+    """A block that `index add` made: its file and its ledger."""
 
     path: Path
     book: Ledger
 
     @property
-    def block(self) -> int:
+    def number(self) -> int:
         """The block's number."""
-        return int(self.book.counts["block"])
+        return int(self.book.about["block"])
 
 
 def merge(
@@ -47,8 +47,8 @@ def merge(
     once, by memory maps: what it needs in memory is the trained index and 16 bytes for each
     vector of one block.
     """
-    parts = _parts(trained, paths)
-    source = ledger.fingerprint("merge", trained, *(part.book.source for part in parts))
+    added = _added(trained, paths)
+    source = ledger.fingerprint("merge", trained, *(block.book.source for block in added))
     manifest = output / ledger.MANIFEST
     if done := ledger.finished(manifest, config=digest, source=source):
         return done
@@ -58,28 +58,28 @@ def merge(
     for name in (ledger.MANIFEST, ABOUT, names.index):
         # A killed merge must not leave an old table beside new lists.
         (output / name).unlink(missing_ok=True)
-    total = _write_index(index, parts, output, names)
+    total = _write_index(index, added, output, names)
     About(
-        key=str(ledger.read(ledger.path_of(trained)).counts["key"]),
+        key=str(ledger.read(ledger.path_of(trained)).about["key"]),
         dimension=index.d,
         count=total,
         metric="inner_product",
         model=model.model_dump(),
         trained=ledger.fingerprint(trained),
         blocks=tuple(
-            BlockAbout(part.block, part.book.kept, str(part.book.counts["embeddings"]))
-            for part in parts
+            BlockAbout(block.number, block.book.kept, str(block.book.about["embeddings"]))
+            for block in added
         ),
         modality=modality,
     ).write(output)
     book = Ledger(
         stage="index",
         unit="vectors",
-        inputs=sum(part.book.kept for part in parts),
+        inputs=sum(block.book.kept for block in added),
         kept=total,
         config=digest,
         source=source,
-        counts={"blocks": len(parts), "bytes": (output / names.lists).stat().st_size},
+        counts={"blocks": len(added), "bytes": (output / names.lists).stat().st_size},
         files=tuple(
             ledger.describe(output / name, rows=rows)
             for name, rows in (
@@ -94,34 +94,36 @@ def merge(
     return book
 
 
-def _parts(trained: Path, paths: Sequence[Path]) -> list[Part]:
+def _added(trained: Path, paths: Sequence[Path]) -> list[AddedBlock]:
     """The blocks in the order of their numbers, each checked to be of this trained index."""
     expected = ledger.fingerprint(trained)
-    parts: dict[int, Part] = {}
+    added: dict[int, AddedBlock] = {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such block; make it with `index add`")
-        part = Part(path, ledger.read(ledger.path_of(path)))
-        if part.book.counts.get("trained") != expected:
+        block = AddedBlock(path, ledger.read(ledger.path_of(path)))
+        if block.book.about.get("trained") != expected:
             raise InputError(f"{path}: was added to another trained index; run `index add` again")
-        if part.block in parts:
-            raise InputError(f"{path}: block {part.block} again, also in {parts[part.block].path}")
-        parts[part.block] = part
-    return [parts[block] for block in sorted(parts)]
+        if block.number in added:
+            raise InputError(
+                f"{path}: block {block.number} again, also in {added[block.number].path}"
+            )
+        added[block.number] = block
+    return [added[number] for number in sorted(added)]
 
 
-def _write_index(index: Any, parts: Sequence[Part], output: Path, names: Names) -> int:
+def _write_index(index: Any, added: Sequence[AddedBlock], output: Path, names: Names) -> int:
     import faiss
 
     ivf = faiss.extract_index_ivf(index)
     all_lists = []
-    for part in parts:
-        lists = map_lists(part.path)
+    for block in added:
+        lists = map_lists(block.path)
         if (lists.nlist, lists.code_size) != (ivf.nlist, ivf.code_size):
-            raise InputError(f"{part.path}: lists of another index; run `index add` again")
+            raise InputError(f"{block.path}: lists of another index; run `index add` again")
         all_lists.append(lists)
-    _write_places(parts, all_lists, ivf.nlist, output / names.places)
-    total = sum(part.book.kept for part in parts)
+    _write_places(added, all_lists, ivf.nlist, output / names.places)
+    total = sum(block.book.kept for block in added)
     if total == 0:
         # There is nothing to map: the empty lists of the trained index will do.
         write_bytes(output / names.lists, b"")
@@ -146,29 +148,33 @@ def _write_index(index: Any, parts: Sequence[Part], output: Path, names: Names) 
     return total
 
 
-def _write_places(parts: Sequence[Part], all_lists: Sequence[Any], cells: int, path: Path) -> None:
+def _write_places(
+    added: Sequence[AddedBlock], all_lists: Sequence[Any], cells: int, path: Path
+) -> None:
     """Where each vector lies, (total, 2) uint32 of list and offset, in the order of ids.
 
     With 8 bytes a vector on disk it makes the way from an id to its vector constant-time
     ("more like this", removing duplicates) without faiss' table in memory.
     """
-    total = sum(part.book.kept for part in parts)
+    total = sum(block.book.kept for block in added)
     before = np.zeros(cells, np.int64)
     with atomic(path) as aside, aside.open("wb") as stream:
         np.lib.format.write_array_header_1_0(
             stream, {"descr": "<u4", "fortran_order": False, "shape": (total, 2)}
         )
         with progress("places", total, "vectors") as shown:
-            for part, lists in zip(parts, all_lists, strict=True):
-                stream.write(_places_of(part, lists, before).tobytes())
-                shown.advance(part.book.kept)
+            for block, lists in zip(added, all_lists, strict=True):
+                stream.write(_places_of(block, lists, before).tobytes())
+                shown.advance(block.book.kept)
 
 
-def _places_of(part: Part, lists: Any, before: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+def _places_of(
+    block: AddedBlock, lists: Any, before: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint32]:
     """(rows of the block, 2); `before` counts what earlier blocks put in each list."""
     import faiss
 
-    rows = part.book.kept
+    rows = block.book.kept
     places = np.full((rows, 2), 0xFFFFFFFF, np.uint32)
     seen = 0
     for cell in range(len(before)):
@@ -177,12 +183,12 @@ def _places_of(part: Part, lists: Any, before: npt.NDArray[np.int64]) -> npt.NDA
             continue
         ids = faiss.rev_swig_ptr(lists.get_ids(cell), size)
         row = ids & ((1 << ROW_BITS) - 1)
-        if (ids >> ROW_BITS != part.block).any() or row.max() >= rows:
-            raise InputError(f"{part.path}: ids that are not of block {part.block}")
+        if (ids >> ROW_BITS != block.number).any() or row.max() >= rows:
+            raise InputError(f"{block.path}: ids that are not of block {block.number}")
         places[row, 0] = cell
         places[row, 1] = before[cell] + np.arange(size)
         before[cell] += size
         seen += size
     if seen != rows or (places[:, 0] == 0xFFFFFFFF).any():
-        raise InputError(f"{part.path}: its ids are not 0 … {rows - 1}; run `index add` again")
+        raise InputError(f"{block.path}: its ids are not 0 … {rows - 1}; run `index add` again")
     return places

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
-from laion_hpc.files.index_folder import BATCH_ROWS
+from laion_hpc.files.index_folder import BATCH_ROWS, FORMAT
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.stages.index.embeddings import Block, open_block
 from laion_hpc.web.url import host_of
@@ -42,7 +42,7 @@ def lay_out(folder: Path, tags: Path, output: Path, *, block: int, digest: str) 
     through the page cache, so that the service keeps none of it in memory.
     """
     embeddings = open_block(folder)
-    source = ledger.fingerprint("metadata", embeddings.fingerprint, tags, str(block))
+    source = ledger.fingerprint("metadata", FORMAT, embeddings.fingerprint, tags, str(block))
     book_path = ledger.path_of(output)
     if done := ledger.finished(book_path, config=digest, source=source):
         return done
@@ -70,7 +70,7 @@ def lay_out(folder: Path, tags: Path, output: Path, *, block: int, digest: str) 
         kept=rows,
         config=digest,
         source=source,
-        counts={"block": block},
+        about={"block": block},
         files=(ledger.describe(output, rows=rows),),
     )
     book.write(book_path)

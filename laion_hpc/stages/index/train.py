@@ -14,7 +14,7 @@ from laion_hpc.config.sections import IndexConfig
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
-from laion_hpc.files.index_folder import Modality
+from laion_hpc.files.index_folder import FORMAT, Modality
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.stages.index.embeddings import Vectors, gather, open_blocks, sample_rows
 from laion_hpc.stages.index.keys import (
@@ -51,7 +51,7 @@ def train(
     blocks = open_blocks(folders, modality)
     total = sum(block.rows for block in blocks)
     width = max(block.width for block in blocks)
-    source = ledger.fingerprint("train", modality, *(block.fingerprint for block in blocks))
+    source = ledger.fingerprint("train", FORMAT, modality, *(block.fingerprint for block in blocks))
     book_path = ledger.path_of(output)
     if done := ledger.finished(book_path, config=digest, source=source):
         return done
@@ -80,13 +80,8 @@ def train(
         kept=total,
         config=digest,
         source=source,
-        counts={
-            "key": key,
-            "modality": modality,
-            "cells": cells,
-            "dimension": width,
-            "trained_on": count,
-        },
+        counts={"cells": cells, "dimension": width, "trained_on": count},
+        about={"key": key, "modality": modality},
         files=(ledger.describe(output, rows=0),),
     )
     book.write(book_path)

@@ -33,7 +33,7 @@ FORMAT = "with counts"
 
 
 @dataclass(frozen=True)
-class Block:
+class TableBlock:
     """What one job makes: which block, where to, and by which config."""
 
     number: int
@@ -48,7 +48,7 @@ class Block:
         return self.ledger.with_name(f"{self.number:04d}.{name}")
 
 
-def make_block(embeddings: Path, tags: Path, block: Block) -> Ledger:
+def make_block(embeddings: Path, tags: Path, block: TableBlock) -> Ledger:
     """Write a block's parts of all splits and subsets; return its ledger (unit: samples).
 
     Done already from the very same inputs and config: nothing is written. Parts that an earlier
@@ -192,7 +192,7 @@ def _write_splits(
     keep: np.ndarray[Any, Any],
     wide: pa.Schema,
     counts: Counter[str],
-    block: Block,
+    block: TableBlock,
     counting: Counting,
     pool: Executor | None,
 ) -> list[tuple[Path, int]]:
@@ -251,7 +251,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _remove_stale(block: Block, made: set[Path]) -> None:
+def _remove_stale(block: TableBlock, made: set[Path]) -> None:
     for pattern in ("laion-*", "subsets/*"):
         for path in block.release.glob(f"{pattern}/part-{block.number:04d}-*.parquet"):
             if path not in made:

@@ -69,14 +69,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _block(options: argparse.Namespace) -> int:
     from laion_hpc.config import digest, load
-    from laion_hpc.stages.release.block import Block, make_block, summary
+    from laion_hpc.stages.release.block import TableBlock, make_block, summary
 
     config = load(options.config)
     number: int = options.block
     book = make_block(
         options.embeddings,
         options.tags,
-        Block(
+        TableBlock(
             number=number,
             release=options.output,
             ledger=options.ledger or options.output / "blocks" / f"{number:04d}.ledger.json",
@@ -95,7 +95,7 @@ def _images(options: argparse.Namespace) -> int:
 
     config = load(options.config)
     book = shards.make_block(
-        shards.Block(
+        shards.ImageBlock(
             number=options.block,
             release=options.output,
             filtered=options.filtered,

@@ -53,7 +53,7 @@ LAION400M = pa.schema(
 
 
 @dataclass(frozen=True)
-class Block:
+class ImageBlock:
     """One block of the release, and where its images and embeddings are."""
 
     number: int
@@ -75,7 +75,7 @@ def ledger_path(release: Path, block: int) -> Path:
     return release / LEDGERS / f"{block:04d}.ledger.json"
 
 
-def make_block(block: Block) -> Ledger:
+def make_block(block: ImageBlock) -> Ledger:
     """Write the images and embeddings of a block that the config asks for; return its ledger.
 
     InputError if the block is not released, or a released sample has no image or no embedding.
@@ -126,7 +126,7 @@ class _Form:
     table: Callable[[pa.Table], pa.Table]
 
 
-def _selections(block: Block, released: Ledger) -> Iterator[tuple[str, set[str], _Form]]:
+def _selections(block: ImageBlock, released: Ledger) -> Iterator[tuple[str, set[str], _Form]]:
     for subset in block.config.subsets:
         if subset.images:
             folder = block.release / IMAGES / subset.name
@@ -141,7 +141,7 @@ def _selections(block: Block, released: Ledger) -> Iterator[tuple[str, set[str],
         yield LAYOUT, _keys(block, released, "-joined/"), form
 
 
-def _keys(block: Block, released: Ledger, part: str) -> set[str]:
+def _keys(block: ImageBlock, released: Ledger, part: str) -> set[str]:
     keys: set[str] = set()
     for entry in released.files:
         if part in entry.name:
@@ -236,7 +236,7 @@ class _Writer:
         self._open.__exit__(kind, error, trace)
 
 
-def _reshard(block: Block, keys: set[str], form: _Form) -> list[tuple[Path, int]]:
+def _reshard(block: ImageBlock, keys: set[str], form: _Form) -> list[tuple[Path, int]]:
     """Write the samples with these keys, in the order of the filtered shards."""
     left = set(keys)
     names = names_in(ledger.read(block.filtered / ledger.MANIFEST))
@@ -257,7 +257,9 @@ def _reshard(block: Block, keys: set[str], form: _Form) -> list[tuple[Path, int]
     return writer.made
 
 
-def _shard(block: Block, name: str, keys: set[str]) -> Iterator[tuple[Sample, pa.Table, Any, Any]]:
+def _shard(
+    block: ImageBlock, name: str, keys: set[str]
+) -> Iterator[tuple[Sample, pa.Table, Any, Any]]:
     metadata = block.embedded / f"metadata/metadata_{name}.parquet"
     if not metadata.exists():  # a shard without an embedding has none
         return
@@ -278,7 +280,7 @@ def _shard(block: Block, name: str, keys: set[str]) -> Iterator[tuple[Sample, pa
             yield sample, table.slice(rows[sample.key], 1), images[place], texts[place]
 
 
-def _remove_stale(block: Block, made: set[Path]) -> None:
+def _remove_stale(block: ImageBlock, made: set[Path]) -> None:
     """Remove what an earlier run made of this block and this one does not."""
     number = f"{block.number:04d}"
     found = [*(block.release / IMAGES).rglob(f"*{number}-[0-9][0-9][0-9][0-9][0-9].*")]

@@ -41,11 +41,11 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.block <= 9999:
         raise UsageError(f"--block {options.block}: must be between 0 and 9999")
 
-    from laion_hpc.stages.shuffle.job import Job
+    from laion_hpc.stages.shuffle.job import BlockJob
     from laion_hpc.stages.shuffle.job import run as shuffle
 
     done = shuffle(
-        Job(
+        BlockJob(
             parts=tuple(options.parts),
             block=options.block,
             output=options.output,

@@ -23,7 +23,7 @@ from laion_hpc.stages.shuffle.write import remove_spills, write_block
 
 
 @dataclass(frozen=True)
-class Job:
+class BlockJob:
     """One block to shuffle."""
 
     parts: Sequence[Path]
@@ -37,7 +37,7 @@ class Job:
     config: Config
 
 
-def run(job: Job) -> Ledger:
+def run(job: BlockJob) -> Ledger:
     """Shuffle a block; its ledger. What is finished from the same parts and config is kept."""
     keys = job.config.shuffle
     digest = settings.digest(job.config, "shuffle")
@@ -125,7 +125,7 @@ def run(job: Job) -> Ledger:
     return result
 
 
-def _held(job: Job) -> frozenset[str]:
+def _held(job: BlockJob) -> frozenset[str]:
     """SHA-256 of the URLs that were taken down when they had their place in this block."""
     takedowns = takedown_list.of(job.config)
     if not takedowns:

@@ -26,7 +26,7 @@ from laion_hpc.files.schemas import (
 )
 from laion_hpc.files.shards import Sample, ShardWriter
 from laion_hpc.runtime.usage import Usage
-from laion_hpc.stages.release.block import Block, make_block
+from laion_hpc.stages.release.block import TableBlock, make_block
 from laion_hpc.stages.release.gather import gather
 from laion_hpc.web.url import block_of
 from tests.stages.release.blocks import write_block
@@ -68,7 +68,7 @@ def make_run(root: Path, *, links: int = 1200, blocks: int = 2) -> Config:
         make_block(
             crawl / "embed" / f"{block:04d}",
             crawl / "tag" / f"{block:04d}.parquet",
-            Block(
+            TableBlock(
                 number=block,
                 release=crawl / "release",
                 ledger=crawl / "release" / "blocks" / f"{block:04d}.ledger.json",

@@ -56,10 +56,10 @@ def test_plan_covers_every_kept_sample_once_in_order(kept: list[int], size: int)
     assert all(shard.samples == size for shard in planned[:-1])
     assert all(0 < shard.samples <= size for shard in planned)
     covered = [
-        (part.shard, row)
+        (span.shard, row)
         for shard in planned
-        for part in shard.parts
-        for row in range(part.start, part.stop)
+        for span in shard.spans
+        for row in range(span.start, span.stop)
     ]
     assert covered == [(name, row) for name, count in named for row in range(count)]
 

@@ -12,15 +12,15 @@ from laion_hpc.config import digest, parse
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.stages.release import subsets
-from laion_hpc.stages.release.block import Block, make_block
+from laion_hpc.stages.release.block import TableBlock, make_block
 from tests.stages.release.blocks import TAGS_SCHEMA, samples, write_block
 
 Rows = list[dict[str, Any]]
 
 
-def block_of(root: Path, *, number: int = 7, threads: int = 1, **keys: Any) -> Block:
+def block_of(root: Path, *, number: int = 7, threads: int = 1, **keys: Any) -> TableBlock:
     config = parse({"release": {"rows_per_part": 30, **keys}})
-    return Block(
+    return TableBlock(
         number=number,
         release=root / "release",
         ledger=root / "release" / "blocks" / f"{number:04d}.ledger.json",

@@ -39,7 +39,7 @@ class Example(BaseModel):
         )
 
 
-class Part(Example):
+class WeightedExample(Example):
     """One part of a query and how much it counts."""
 
     weight: float = Field(
@@ -51,11 +51,11 @@ UNLIKE = -0.5
 """Weight of "less like this": half of "more like this", so that what is wanted leads (Rocchio)."""
 
 
-def parts_of(like: Sequence[int], unlike: Sequence[int]) -> tuple[Part, ...]:
+def parts_of(like: Sequence[int], unlike: Sequence[int]) -> tuple[WeightedExample, ...]:
     """Items as examples and counter-examples; RequestError for a number that is no id."""
     try:
-        return tuple(Part(id=number) for number in like) + tuple(
-            Part(id=number, weight=UNLIKE) for number in unlike
+        return tuple(WeightedExample(id=number) for number in like) + tuple(
+            WeightedExample(id=number, weight=UNLIKE) for number in unlike
         )
     except ValidationError:
         raise RequestError("an id is a number from 0 on, as the search page shows it") from None
@@ -70,7 +70,7 @@ class SearchRequest(Example):
     """
 
     index: str = Field("", max_length=200, description="Name of the index; empty: the first.")
-    parts: tuple[Part, ...] = Field(
+    parts: tuple[WeightedExample, ...] = Field(
         (), max_length=32, description="More like these, less like those (negative weights)."
     )
     filter: Filter = Field(Filter(), description="What results must fulfil.")
