@@ -1,9 +1,9 @@
 """filter and embed on one GPU: end to end beside the bare model on tensors that are ready.
 
-  python benchmarks/gpu.py [--stages filter embed] [--processes 1 2 8] [--compile]
+  python benchmarks/gpu.py [--stages filter embed] [--processes 16] [--threads 1 8] [--compile]
       [--clip-retrieval PYTHON] [--images TAR] [--shards 16] [--samples 2048]
-  python benchmarks/gpu.py --device cpu --stages filter --samples 16 --batch 8 --shards 2
-                                                        no GPU: does the script work?
+  python benchmarks/gpu.py --device cpu --stages filter --samples 16 --batch 8 --shards 2 \
+      --processes 2                                     no GPU: does the script work?
 
 `filter` scores with ViT-B/32, `embed` uses ViT-L/14. Random weights; shards of real JPEGs (of a tar
 of photographs, or made up). End to end: the stage reads tars, decodes, embeds images and texts, and
@@ -11,13 +11,16 @@ writes; after a warm-up. Bare: images and texts of the same shapes, already on t
 floating-point operations of the model (counted by torch) a second, over the chip's dense bf16 rate
 (--peak, in TFLOP/s, where the table does not know it). Two more lines say what torch's
 deterministic mode costs if it fills every new tensor with NaN, and what torch.compile earns.
-PYTHON: an interpreter that has clip-retrieval. LAION's figures: clip-retrieval on an A100.
+--processes N: one process talks to the GPU, N - 1 decode for it. --threads N: N processes that all
+talk to it, each decoding in threads. PYTHON: an interpreter that has clip-retrieval. LAION's
+figures: clip-retrieval on an A100.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -61,6 +64,10 @@ run(tars[1:], "/timed")
 print("seconds", time.perf_counter() - start)
 """
 """The peer keeps its model from the first call, which warms it up, for the second."""
+
+
+WARM = 2
+"""Shards to warm up one process with: all shapes of texts, and those that decode."""
 
 
 class Busy:
@@ -163,14 +170,19 @@ def bare(tower: Any, pictures: list[bytes], texts: list[str]) -> Bare:
 
 
 def end_to_end(
-    stage: str, source: Path, config: Any, processes: int, warm: int
+    stage: str, source: Path, config: Any, processes: int, *, threads: bool, warm: int
 ) -> tuple[float, float | None]:
-    """Samples a second of a stage over the shards of `source` after the first `warm` ones."""
-    from laion_hpc.runtime import work as queue
+    """Samples a second of a stage over the shards of `source` after the first `warm` ones.
+
+    `threads`: each of `processes` decodes for itself, in threads; else one talks to the GPU.
+    """
+    from laion_hpc.models import feeding, tokens
     from laion_hpc.stages.embed.shard import EmbedJob, embed_shard
     from laion_hpc.stages.filter.scores import ScoreJob
     from laion_hpc.stages.filter.thresholds import score_shard
 
+    os.environ[feeding.SWITCH] = "threads" if threads else "processes"
+    device = config.filter.device
     output = source.parent / "output"
     make: Callable[[str], Any]
     if stage == "filter":
@@ -180,14 +192,18 @@ def end_to_end(
     else:
         make = partial(embed_shard, job=EmbedJob(source, output, config.embed, "b", "b"))
     shards = sorted(path.stem for path in source.glob("*.tar"))
-    first, rest = shards[:processes], shards[warm:]
-    with queue.team(processes) as team:
-        # Every process takes one of these and loads the model with it.
-        team.map(make, first, label="warm up", unit="shards")
+    # Every process takes one of these and loads the model with it.
+    first = shards[: processes if threads else WARM]
+    rest = shards[warm:]
+    run = partial(feeding.map_shards, device=device)
+    with feeding.team(processes, device) as team:
+        run(team, make, first, label="warm up")
         with Busy() as busy:
             start = time.perf_counter()
-            books = team.map(make, rest, label=stage, unit="shards")
+            books = run(team, make, rest, label=stage)
             seconds = time.perf_counter() - start
+    feeding.stop()
+    tokens.stop()
     shutil.rmtree(output)
     return sum(book.inputs for book in books) / seconds, busy.percent
 
@@ -214,7 +230,7 @@ def measure(stage: str, options: argparse.Namespace, work: Path) -> list[Row]:
     name = MODELS[stage]
     random_model(name, work / "model")
     pictures = jpegs(options.images, options.side)
-    warm = max(options.processes)
+    warm = max([WARM, *options.threads])
     source = block(
         work / "block", pictures, captions(), shards=warm + options.shards,
         samples=options.samples,
@@ -243,9 +259,13 @@ def measure(stage: str, options: argparse.Namespace, work: Path) -> list[Row]:
     if options.compile:
         images_alone("bare, images, compiled", bare(load_model(compile=True), *few).image)
     print(*rows, sep="\n", flush=True)
-    for processes in options.processes:
-        rate, busy = end_to_end(stage, source, config, processes, warm)
-        what = f"end to end, processes: {processes}"
+    runs = [(count, False) for count in options.processes]
+    runs += [(count, True) for count in options.threads]
+    for processes, threads in runs:
+        rate, busy = end_to_end(stage, source, config, processes, threads=threads, warm=warm)
+        what = f"end to end, 1 + {processes - 1} processes that decode"
+        if threads:
+            what = f"end to end, processes: {processes}, decoding in threads"
         rows.append(Row(stage, what, rate, rate / alone.rate, busy, rate * flop / 1e12))
         print(rows[-1], flush=True)
     if options.clip_retrieval:
@@ -265,7 +285,8 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--processes", type=int, nargs="*", default=[16])
+    parser.add_argument("--threads", type=int, nargs="*", default=[], metavar="PROCESSES")
     parser.add_argument("--shards", type=int, default=16)
     parser.add_argument("--samples", type=int, default=2048, help="of a shard")
     parser.add_argument("--batch", type=int, default=256)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from PIL import Image
 
 from laion_hpc.errors import InputError
 from laion_hpc.files.shards import read_shard
-from laion_hpc.models import Tower
+from laion_hpc.models import Tower, feeding, tokens
+
+if TYPE_CHECKING:
+    from laion_hpc.models.feeder import FedTower
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 """Members of a sample that are its image."""
@@ -60,11 +63,17 @@ def embed_images(
     `keys` are the keys of all samples in order: InputError if the tar holds others. `scaled`
     decodes large JPEGs small. `view` sees each decoded image as well. Which images share a batch
     depends on nothing but the images and `size`: so do the bits of the results.
+
+    On a GPU other processes decode (`models/feeding.py`).
     """
+    feeder = feeding.feeder(tower, size)
+    if feeder:
+        fed = cast("FedTower", tower)
+        return feeder.embed_images(tar, keys, fed, size, scaled=scaled, view=view)
     rows: list[int] = []
     views: list[View] = []
     waiting: list[Pixels] = []
-    vectors = _Queue(tower.width)
+    vectors = Queue(tower.width)
     least = tower.side if scaled else None
 
     def prepare(data: bytes) -> tuple[Pixels, View | None] | None:
@@ -96,15 +105,17 @@ def embed_texts(texts: Sequence[str], tower: Tower, size: int) -> Vectors:
     Texts of about the same length share a batch, so that few are padded.
     """
     order = np.array(sorted(range(len(texts)), key=lambda row: (len(texts[row]), row)), np.int64)
-    parts = _Queue(tower.width)
-    for at in range(0, len(texts), size):
-        parts.add(tower.begin_texts([texts[row] for row in order[at : at + size]]))
+    parts = Queue(tower.width)
+    starts = range(0, len(texts), size)
+    batches = [[texts[row] for row in order[at : at + size]] for at in starts]
+    for batch in tokens.begin_batches(tower, batches):
+        parts.add(batch)
     vectors = np.empty((len(texts), tower.width), np.float32)
     vectors[order] = parts.all()
     return vectors
 
 
-class _Queue:
+class Queue:
     """Batches under way, their results in order."""
 
     def __init__(self, width: int) -> None:
@@ -112,11 +123,13 @@ class _Queue:
         self._done = [np.empty((0, width), np.float32)]
 
     def add(self, batch: Callable[[], Vectors]) -> None:
+        """Take what waits for a batch; wait for the oldest one if there are too many."""
         self._under_way.append(batch)
         if len(self._under_way) == BATCHES_UNDER_WAY:
             self._done.append(self._under_way.popleft()())
 
     def all(self) -> Vectors:
+        """Wait for all of them: (n, width) in their order."""
         self._done.extend(wait() for wait in self._under_way)
         return np.concatenate(self._done)
 
@@ -129,16 +142,32 @@ def images_of(tar: Path, keys: Sequence[str]) -> Iterator[bytes]:
     count = 0
     for count, sample in enumerate(read_shard(tar), start=1):
         if count > len(keys) or sample.key != keys[count - 1]:
-            raise InputError(
-                f"{tar}: its sample {sample.key} is not the one that the parquet beside it lists; "
-                "make this shard again"
-            )
+            raise _others(tar, sample.key)
         yield next((sample.members[e] for e in IMAGE_EXTENSIONS if e in sample.members), b"")
     if count != len(keys):
-        raise InputError(
-            f"{tar}: holds {count} samples, the parquet beside it lists {len(keys)}; "
-            "make this shard again"
-        )
+        raise _fewer(tar, count, len(keys))
+
+
+def refuse_others(tar: Path, found: Sequence[str], keys: Sequence[str]) -> None:
+    """InputError if the keys `found` in a tar are not `keys`, as `images_of` raises it."""
+    for at, key in enumerate(found):
+        if at >= len(keys) or key != keys[at]:
+            raise _others(tar, key)
+    if len(found) != len(keys):
+        raise _fewer(tar, len(found), len(keys))
+
+
+def _others(tar: Path, key: str) -> InputError:
+    return InputError(
+        f"{tar}: its sample {key} is not the one that the parquet beside it lists; "
+        "make this shard again"
+    )
+
+
+def _fewer(tar: Path, found: int, listed: int) -> InputError:
+    return InputError(
+        f"{tar}: holds {found} samples, the parquet beside it lists {listed}; make this shard again"
+    )
 
 
 def decode(data: bytes, least: int | None = None) -> Image.Image | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError
 from laion_hpc.models.packed import pack
+from laion_hpc.models.pixels import geometry_of
 from laion_hpc.models.runtime import Runtime
 from laion_hpc.models.text_lengths import TextEncoder
 from laion_hpc.models.torchvision_shim import ensure_torchvision
@@ -37,6 +39,7 @@ class OpenClipTower:
         self.width = int(description["model_cfg"]["embed_dim"])
         text, tokenizer = local_paths(description["model_cfg"]["text_cfg"], folder)
         source = f"local-dir:{folder}"
+        self.tokenizer = (source, tokenizer)
         # open_clip's mixed precision leaves parts of a transformers tower in fp32, which then do
         # not fit together; its own towers are meant for it.
         pure = "hf_model_name" in text and runtime.precision != "fp32"
@@ -61,10 +64,13 @@ class OpenClipTower:
         self._dtype = open_clip.get_input_dtype(precision) or torch.float32
         preprocess = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
         self._geometry = _geometry(open_clip.transform.image_transform_v2(preprocess, False))
+        self.geometry = geometry_of(preprocess, self._geometry)
         size = preprocess.size
         self.side = int(size if isinstance(size, int) else min(size))
         self._texts = TextEncoder(model)
         self._copies = None if runtime.device == "cpu" else torch.cuda.Stream(runtime.device)  # type: ignore[no-untyped-call]
+        # Threads that each have a shard send their batches one after the other.
+        self._sending = Lock()
         self._compiled = runtime.compile
         self._largest = 0
         self._encode_image: Callable[[torch.Tensor], torch.Tensor] = self._normalise_and_encode
@@ -85,6 +91,21 @@ class OpenClipTower:
         """Begin `embed_pixels`; the function returned waits for its result."""
         return self._begin(torch.from_numpy(np.ascontiguousarray(pixels)), self._encode_pixels)
 
+    def buffer(self, count: int) -> NDArray[np.uint8]:
+        """Memory for `count` images (count, height, width, 3), pinned if there is a GPU."""
+        assert self.geometry is not None
+        shape = (count, self.geometry.height, self.geometry.width, 3)
+        pinned = self.device != "cpu"
+        frames: NDArray[np.uint8] = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned).numpy()
+        return frames
+
+    def begin_frames(self, frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin to embed a buffer's first images (n, height, width, 3) -> (n, width).
+
+        The function returned waits for the result; until then the buffer must stay as it is.
+        """
+        return self._begin(torch.from_numpy(frames), self._encode_frames)
+
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Images of any size -> (n, width)."""
         if not images:
@@ -102,6 +123,11 @@ class OpenClipTower:
         tokens = self._texts.trim(self._tokenize(list(texts)))
         return self._begin(tokens, self._texts.encode)
 
+    def begin_tokens(self, tokens: NDArray[np.int32]) -> Callable[[], NDArray[np.float32]]:
+        """`begin_texts` of what the tokenizer made of them, (n, context length)."""
+        trimmed = self._texts.trim(torch.from_numpy(tokens).long())
+        return self._begin(trimmed, self._texts.encode)
+
     def _begin(
         self, inputs: torch.Tensor, encode: Callable[[torch.Tensor], torch.Tensor]
     ) -> Callable[[], NDArray[np.float32]]:
@@ -112,9 +138,9 @@ class OpenClipTower:
             with torch.inference_mode():
                 found = unit(encode(inputs), self.name)
             return lambda: found
-        pinned = inputs.pin_memory()
+        pinned = inputs if inputs.is_pinned() else inputs.pin_memory()
         compute = torch.cuda.current_stream(self.device)
-        with torch.inference_mode():
+        with self._sending, torch.inference_mode():
             # On a stream of its own, the copy of this batch goes beside the kernels of the last.
             with torch.cuda.stream(self._copies):
                 batch = pinned.to(self.device, non_blocking=True)
@@ -123,15 +149,22 @@ class OpenClipTower:
             rows = normalise(encode(batch))
             landed = torch.empty(rows.shape, dtype=rows.dtype).pin_memory()
             landed.copy_(rows, non_blocking=True)
-        # An event that is not blocking spins, and takes a core from those who decode.
-        arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        arrived.record(compute)
+            # An event that is not blocking spins, and takes a core from those who decode.
+            arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            arrived.record(compute)
+
+        alive = [pinned]  # until it has been copied
 
         def wait() -> NDArray[np.float32]:
             arrived.synchronize()
+            alive.clear()
             return checked(landed.numpy(), self.name)
 
         return wait
+
+    def _encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
+        # In the order of memory that `_encode_pixels` always gets: other kernels, other last bits.
+        return self._encode_pixels(frames.permute(0, 3, 1, 2).contiguous())
 
     def _encode_pixels(self, batch: torch.Tensor) -> torch.Tensor:
         count = len(batch)

@@ -55,6 +55,13 @@ class Team:
         self.leads = leads
         self.size = size
         """How many units are worked on at the same time."""
+        self.cores: int | None = None
+        """How many cores they may use, where that is not one each (`models/feeding.py`)."""
+
+    @property
+    def of_ranks(self) -> bool:
+        """Whether they are MPI ranks: the launcher gave each its cores."""
+        return self._takes_part
 
     def map(
         self,

@@ -10,7 +10,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.shards import names_in
-from laion_hpc.models import store
+from laion_hpc.models import feeding, store
 from laion_hpc.runtime.work import Team
 from laion_hpc.stages.embed.shard import EmbedJob, embed_shard, files_of, finished
 
@@ -35,8 +35,12 @@ def embed_block(
     manifest.unlink(missing_ok=True)  # it would vouch for files that are about to change
     if any(finished(shard, job=job) is None for shard in shards):
         store.verify({"embed.model": config.embed.model}, config_file)
-    embedded = team.map(
-        partial(embed_shard, job=job), shards, label=f"embed {output.name}", unit="shards"
+    embedded = feeding.map_shards(
+        team,
+        partial(embed_shard, job=job),
+        shards,
+        device=config.embed.device,
+        label=f"embed {output.name}",
     )
     total = ledger.total(
         embedded,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import EMBEDDED_SAMPLE, SCORED_SAMPLE
 from laion_hpc.models import Tower, load
 from laion_hpc.models.batches import Images, embed_images, embed_texts
+from laion_hpc.models.once import once
 
 UNDECODABLE = "undecodable"
 
@@ -98,7 +98,7 @@ def _source(shard: str, job: EmbedJob) -> str:
     return ledger.fingerprint(*files, job.model)
 
 
-@lru_cache(maxsize=1)
+@once
 def _tower(config: EmbedConfig) -> Tower:
     """The model of this process: loaded with its first shard, kept for the others."""
     return load(

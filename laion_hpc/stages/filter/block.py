@@ -12,7 +12,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.files import ledger, removal
 from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.shards import names_in
-from laion_hpc.models import store
+from laion_hpc.models import feeding, store
 from laion_hpc.runtime.work import Team
 from laion_hpc.stages.filter import images, repack, scores, taken_down, thresholds
 
@@ -44,11 +44,12 @@ def filter_block(
         store.verify(towers, config_file)
     label = f"filter {output.name}"
     taken_down.shrink_scores(shards, score_job, downloaded)
-    scored = team.map(
+    scored = feeding.map_shards(
+        team,
         partial(thresholds.score_shard, job=score_job),
         shards,
+        device=config.filter.device,
         label=f"{label}: score",
-        unit="shards",
     )
     if score_job.kinds:
         scored = team.map(
@@ -74,9 +75,9 @@ def filter_block(
         repack.RepackJob(source, output, digest(config, "filter"), places=places),
         shards,
     )
-    repacked = team.map(
-        partial(repack.make_shard, job=repack_job), planned, label=f"{label}: pack", unit="shards"
-    )
+    pack = partial(repack.make_shard, job=repack_job)
+    with feeding.without_models(team) as packers:
+        repacked = packers.map(pack, planned, label=f"{label}: pack", unit="shards")
     _remove_others(output, {shard.name for shard in planned})
     _remove_others(output / scores.FOLDER, set(shards))
     done = replace(

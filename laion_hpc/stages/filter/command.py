@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from laion_hpc import config as settings
     from laion_hpc.files import ledger
-    from laion_hpc.runtime import work
+    from laion_hpc.models import feeding
 
     config = settings.load(options.config)
-    with work.team(options.processes) as team:
+    with feeding.team(options.processes, config.filter.device) as team:
         if not team.leads:
             return 0
         ledger.expect(options.folder, "download")

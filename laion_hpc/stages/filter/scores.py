@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import LANGUAGE_CLASSES, SAMPLE, SCORED_SAMPLE
 from laion_hpc.models import Tower, load
 from laion_hpc.models.batches import Images, embed_images, embed_texts
+from laion_hpc.models.once import once
 from laion_hpc.models.store import fingerprint
 from laion_hpc.stages.filter import images, outcomes, signatures
 from laion_hpc.stages.filter.content import UNTAGGED, ContentFilter, load_prompts
@@ -137,7 +137,7 @@ class _Towers:
     content: ContentFilter | None
 
 
-@lru_cache(maxsize=1)
+@once
 def _towers(config: FilterConfig) -> _Towers:
     """The models of this process: loaded with its first shard, kept for the others."""
     english = load(config.english, device=config.device, precision=config.precision)

@@ -6,7 +6,8 @@ change without an image being read again. Rows of zeros stand for samples that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -52,9 +53,14 @@ def viewer(wanted: Sequence[str]) -> Callable[[Image.Image], Signatures] | None:
     """A function that takes the signatures of one RGB image; None if it would have none to take."""
     functions = {EXACT: pixel_hash, PERCEPTUAL: perceptual_hash}
     mine = {kind: functions[kind] for kind in wanted if kind in functions}
-    if not mine:
-        return None
-    return lambda image: {kind: function(image) for kind, function in mine.items()}
+    # Not a closure: processes that decode get it sent.
+    return partial(_look, functions=mine) if mine else None
+
+
+def _look(
+    image: Image.Image, functions: Mapping[str, Callable[[Image.Image], NDArray[np.uint64]]]
+) -> Signatures:
+    return {kind: function(image) for kind, function in functions.items()}
 
 
 def pixel_hash(image: Image.Image) -> NDArray[np.uint64]:
