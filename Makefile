@@ -45,8 +45,14 @@ clean:
 $(VENV)/bin/python:
 	PYTHON="$(PYTHON)" scripts/make_venv.sh $(VENV)
 
-$(VENV)/.installed-%: pyproject.toml $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable ".[cpu$(if $(filter test,$*),$(comma)test)]"
+# From the locks, every file by its hash; torch, whose wheels differ by machine, by its version.
+$(VENV)/.installed-%: pyproject.toml locks/%.txt locks/torch.txt $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement locks/$*.txt
+	$(BIN)/python -m pip install --quiet --requirement locks/torch.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-comma := ,
+# After a change of the pins in pyproject.toml.
+lock: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	UV=$(BIN)/uv scripts/lock.sh $(if $(UPGRADE),--upgrade)

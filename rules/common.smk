@@ -42,6 +42,8 @@ ENVIRONMENT = (
 if not workflow.deployment_settings.deployment_method:
     ENVIRONMENT += f" PATH={Path(sys.executable).parent}:$PATH"
 shell.prefix(f"{ENVIRONMENT}; ")
+# For envs/*.post-deploy.sh: Snakemake runs copies of them.
+os.environ.update(LAION_HPC_LOCKS=f"{workflow.basedir}/locks")
 
 
 def digest(stage):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from laion_hpc.config import Config
+from laion_hpc.run import jobs as table
 from laion_hpc.run.plan import model, rates
 from tests import patience
 from tests.workflow.test_dag import ROOT, planned, snakemake
@@ -134,6 +135,6 @@ def test_a_whole_crawl_is_planned_in_bounded_memory_and_as_plan_says(tmp_path: P
     peak = int(done.stdout.split()[-1])
     assert peak < 500_000  # KiB; docs/scaling.md has the seconds
     size = model.size_of(rates.load(), crawls=1, segments=100, wats=90_000)
-    for job in model.jobs_wanted(Config(), crawls=1):
-        assert jobs[job.rule] == model.jobs_of(job, size, blocks=500), job.rule
+    for rule in table.of_config(Config(), crawls=1):
+        assert jobs[rule.name] == model.jobs_of(rule, size, blocks=500), rule.name
     assert jobs["total"] < 10_000
