@@ -56,3 +56,12 @@ $(VENV)/.installed-%: pyproject.toml locks/%.txt locks/torch.txt $(VENV)/bin/pyt
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	UV=$(BIN)/uv scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+# The site, in an environment of its own; nothing of the package is imported.
+docs: build/docs-env/.installed
+	build/docs-env/bin/mkdocs build --strict
+
+build/docs-env/.installed: locks/docs.txt
+	PYTHON="$(PYTHON)" scripts/make_venv.sh build/docs-env
+	build/docs-env/bin/python -m pip install --quiet --require-hashes --no-deps --requirement locks/docs.txt
+	@touch $@

@@ -9,20 +9,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=${UV:-uv}
-lock() { # NAME EXTRA…
-  local name=$1 extras=()
+lock() { # NAME SOURCE…
+  local name=$1
   shift
-  for extra in "$@"; do extras+=(--extra "$extra"); done
-  "$uv" pip compile pyproject.toml "${extras[@]}" "${options[@]}" --quiet --universal \
-    --python-version 3.11 --generate-hashes --no-emit-package torch --no-emit-package torchvision \
+  "$uv" pip compile "$@" "${options[@]}" --quiet --universal --python-version 3.11 \
+    --generate-hashes --no-emit-package torch --no-emit-package torchvision \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o "locks/$name.txt"
 }
 options=("$@")
 mkdir -p locks
-lock cpu cpu
-lock gpu gpu
-lock test cpu test
-lock docs docs
+lock cpu pyproject.toml --extra cpu
+lock gpu pyproject.toml --extra gpu
+lock test pyproject.toml --extra cpu --extra test
+lock docs --group docs
 # What a rule's environment is made from is told in its file: Snakemake looks at nothing else.
 stamp() { # NAME
   for lock in "locks/$1.txt" locks/torch.txt; do

@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"cpu": ["cpu"], "gpu": ["gpu"], "test": ["cpu", "test"], "docs": ["docs"]}
+EXTRAS = {"cpu": ["cpu"], "gpu": ["gpu"], "test": ["cpu", "test"], "docs": []}
+"""What a lock is made from; docs is a group, without the project."""
 APART = {"torch", "torchvision"}
 """Their wheels differ by machine: pinned in locks/torch.txt, without hashes."""
 
@@ -22,16 +23,16 @@ LOCKED = re.compile(r"^(?P<requirement>\S+==.+?) \\$", re.MULTILINE)
 HASHED = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 
 
-def project() -> dict[str, Any]:
-    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return found
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def requirements(*extras: str) -> list[Requirement]:
-    """What these extras ask for, those that they bring included."""
-    found = [Requirement(line) for line in project()["dependencies"]]
+    """What these extras ask for, those that they bring included; of none: the docs group."""
+    if not extras:
+        return [Requirement(line) for line in PROJECT["dependency-groups"]["docs"]]
+    found = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
     for extra in extras:
-        for line in project()["optional-dependencies"][extra]:
+        for line in PROJECT["project"]["optional-dependencies"][extra]:
             asked = Requirement(line)
             found += requirements(*asked.extras) if asked.name == "laion-hpc" else [asked]
     return found
