@@ -3,11 +3,22 @@ PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test conformance check format clean
+# Tests run side by side in this many processes.
+JOBS ?= 2
+COVERAGE ?=
+PYTEST := $(BIN)/python -m pytest --durations=15 $(if $(COVERAGE),--cov=laion_hpc --cov-report=term:skip-covered)
+BESIDE := --numprocesses $(JOBS) --dist loadgroup
+
+.PHONY: help demo test test-fast test-all coverage conformance check lock docs format clean
 
 help:
 	@echo "make demo         run the whole pipeline on a synthetic web, on this machine"
-	@echo "make test         run all tests"
+	@echo "make test         all that a change can break: checks, tests, a SLURM, a browser (15 to 25 minutes)"
+	@echo "make test-fast    the tests that need none of these (2 to 3 minutes)"
+	@echo "make test-all     make test, then make conformance"
+	@echo "make coverage     which lines the fast tests reach"
+	@echo "make docs         the documentation as a site, in build/site"
+	@echo "make lock         lock every package, after a change of the pins (UPGRADE=1: newer ones)"
 	@echo "make conformance  the tools of the field on the demo's results, each in its own environment"
 	@echo "make check        ruff, mypy, import-linter, snakefmt, snakemake --lint"
 	@echo "make format       format Python and Snakemake files"
@@ -19,7 +30,16 @@ demo: $(VENV)/.installed-cpu
 # As root on Debian the tests run on a real SLURM too, installed here and started by the tests.
 test: $(VENV)/.installed-test check
 	@tests/install.sh
-	$(BIN)/python -m pytest
+	$(PYTEST) $(BESIDE) -m "not cluster"
+	$(PYTEST) -m cluster
+
+test-fast: $(VENV)/.installed-test
+	$(PYTEST) $(BESIDE) -m "not cluster and not browser and not demo and not slow"
+
+test-all: test conformance
+
+coverage:
+	$(MAKE) test-fast COVERAGE=1
 
 # Heavy: 6 GB of environments under build/conformance, kept for the next time.
 conformance: $(VENV)/.installed-cpu

@@ -23,6 +23,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LANES = {
+    "cluster": {"cluster", "newcomer"},
+    "browser": {"browser"},
+    "demo": {"demo_run"},
+}
+"""Markers, and the fixtures that put a test into their lane."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is in the lane of what it asks for, whoever wrote it.
+
+    One process runs a whole lane, so that there is one demo and one browser.
+    """
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        for lane, fixtures in LANES.items():
+            if asked & fixtures:
+                item.add_marker(lane)
+                item.add_marker(pytest.mark.xdist_group(lane))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
     """What faiss has printed belongs to the test that made it, not below the summary of all.

@@ -16,7 +16,7 @@ from laion_hpc.run.report.page import FIGURES
 from tests import patience
 from tests.demo_runs import ROOT, command, environment, run, whole
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.demo
 
 STARTED = "results/demo/logs/download/*.log"
 TIMED = ("logs", "benchmarks", "report.html", "report")

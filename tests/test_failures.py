@@ -15,6 +15,8 @@ import pytest
 from tests import patience
 from tests.stages.extract.wats import some_pages, write_wat
 
+pytestmark = pytest.mark.slow
+
 LAION_HPC = [sys.executable, "-m", "laion_hpc"]
 
 

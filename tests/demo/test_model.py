@@ -30,6 +30,8 @@ from laion_hpc.heads.head import load_head  # noqa: E402
 from laion_hpc.heads.spaces import space_of  # noqa: E402
 from laion_hpc.heads.train import Settings  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 MODELS = Path(__file__).parents[2] / "laion_hpc" / "demo" / "models"
 UNSEEN = 990_017  # no seed of the training
 

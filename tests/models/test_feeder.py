@@ -31,6 +31,8 @@ from laion_hpc.models.tar_index import index_tar
 from laion_hpc.stages.filter import signatures
 from tests.models import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def forced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -11,7 +11,7 @@ from laion_hpc.files import ledger
 from tests.realweb import run
 
 
-@pytest.mark.slow
+@pytest.mark.demo
 def test_the_whole_dag_on_real_pages(tmp_path: Path, testdata: Path) -> None:
     results = run.run(tmp_path, testdata)
     print(run.report(results))

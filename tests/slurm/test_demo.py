@@ -18,7 +18,7 @@ from tests.demo_runs import ROOT
 from tests.slurm.conftest import demand_cluster
 from tests.slurm.documented import Demo, Newcomer, commands
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.demo
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import yaml
 
 from tests import patience
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STAGES = ["extract", "shuffle", "download", "filter", "embed", "tag", "index", "release", "search"]
 

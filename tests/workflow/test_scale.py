@@ -16,6 +16,8 @@ from laion_hpc.run.plan import model, rates
 from tests import patience
 from tests.workflow.test_dag import ROOT, planned, snakemake
 
+pytestmark = pytest.mark.slow
+
 CRAWL = "SMALL"
 BLOCKS = 3
 CONFIG = {"crawls": [CRAWL], "dataset": {"blocks": BLOCKS}}

@@ -16,7 +16,7 @@ import pytest
 from laion_hpc.files import ledger
 from tests.demo_runs import ROOT, finished, run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.demo
 
 BLOCK = "0001"
 TOUCHED = ["download", "filter", "embed", "tag", "index_add", "index_metadata", "release_block"]

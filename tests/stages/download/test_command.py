@@ -24,6 +24,8 @@ from tests.stages.download.test_inputs import keyed
 from tests.stages.download.web import JPEG, digests, many, write_config, write_urls
 from tests.web.hostile import Server, pages
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = {
     "/image.jpg": "",
     "/image.png": "",

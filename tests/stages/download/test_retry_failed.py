@@ -14,6 +14,8 @@ from laion_hpc.web import politeness
 from tests.stages.download.web import IMAGES, digests, write_config, write_urls
 from tests.web.hostile import BROKEN, Server, pages, response
 
+pytestmark = pytest.mark.slow
+
 HEALS = {
     "/500": response(b"", status=BROKEN),
     "/late": response(b"", status="503 Service Unavailable"),

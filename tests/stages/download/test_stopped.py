@@ -20,6 +20,8 @@ from tests import patience
 from tests.stages.download.web import IMAGES, digests, write_config, write_urls
 from tests.web.hostile import Server, response
 
+pytestmark = pytest.mark.slow
+
 DEADLINE = 300
 
 

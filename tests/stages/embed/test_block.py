@@ -29,6 +29,8 @@ from tests import patience
 from tests.models import tiny
 from tests.stages.embed.blocks import filtered_block
 
+pytestmark = pytest.mark.slow
+
 
 def encoded(seed: int) -> bytes:
     stream = io.BytesIO()

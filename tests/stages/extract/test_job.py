@@ -22,6 +22,8 @@ from tests import patience
 from tests.stages.extract.stage import BLOCKS, contents, extract
 from tests.stages.extract.wats import image, page, payload, record, some_pages, write_wat
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wats(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:

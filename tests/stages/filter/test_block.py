@@ -27,6 +27,8 @@ from laion_hpc.stages.filter.block import filter_block
 from tests.models import tiny
 from tests.stages.filter import blocks
 
+pytestmark = pytest.mark.slow
+
 
 def run(source: Path, output: Path, config: Config, **more: Any) -> Ledger:
     with work.team(1) as team:

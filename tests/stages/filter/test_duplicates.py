@@ -28,6 +28,8 @@ from laion_hpc.stages.filter import duplicates, signatures, thresholds
 from tests.stages.filter import blocks
 from tests.stages.filter.test_block import changed, contents, no_model, run, scored  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 
 def greedy(count: int, alike: Callable[[int, int], bool]) -> list[bool]:
     """The rule as it is told: dropped if an earlier one that stays is alike."""
