@@ -5,8 +5,9 @@
 
 No model and no GPU: the device is a stub that takes `--batch-ms` milliseconds a batch and leaves
 the interpreter alone meanwhile (568 ms for 256 images: 450 a second; 0: as fast as images come).
-Busy: its share of the time between its first batch and its last. CPU: of all processes, an image;
-"here": of the one that would talk to the GPU.
+Busy: its share of the time between its first batch and its last; images/s count the time before
+the first batch, too. CPU: of all processes, an image; "here": of the one that would talk to the
+GPU.
 Shards are made of photographs of a tar, or of made-up pictures, `--side` pixels on the longer side.
 """
 
@@ -153,9 +154,10 @@ def main() -> None:
 
         keys = {tar: index_tar(tar, ("jpg",)).keys for tar in tars}
         print(
-            "| decoded by | device: images/s | images/s | busy | CPU ms an image | images/s/core |"
+            "| decoded by | the stub takes | images/s | stub busy | CPU ms an image | here | "
+            "images/s and core |"
         )
-        print("|---|---:|---:|---:|---:|---:|")
+        print("|---|---:|---:|---:|---:|---:|---:|")
         for batch_ms in options.batch_ms:
             for workers in [None, *options.workers]:
                 print(measure(options, tars, keys, workers, batch_ms), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from laion_hpc.errors import InputError
+from laion_hpc.errors import InputError, LaionHpcError
 from laion_hpc.models.batches import IMAGE_EXTENSIONS, decode
 from laion_hpc.models.pixels import Geometry
 from laion_hpc.models.tar_index import Span, TarIndex, index_tar
@@ -112,8 +113,19 @@ def serve(connection: Connection, descriptor: int, room: int, parent: int) -> No
         try:
             message = (number, True, function(desk, *arguments))
         except Exception as error:
-            message = (number, False, error)
+            message = (number, False, _sendable(error))
         try:
             connection.send(message)
         except OSError:
             return
+        except Exception as error:  # a result that cannot be pickled
+            connection.send((number, False, _sendable(error)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """`error`, or its text where it would not arrive: some exceptions cannot be unpickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return LaionHpcError(f"{type(error).__name__}: {error}")
+    return error

@@ -17,6 +17,7 @@ from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import DupFd
+from signal import SIGKILL
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -45,7 +46,13 @@ class _Worker:
 class Decoders:
     """`workers` processes and `room` bytes that they and this one see."""
 
-    def __init__(self, workers: int, room: int) -> None:
+    def __init__(self, workers: int, room: int, *, in_hand: int = IN_HAND) -> None:
+        """`in_hand`: tasks that a process holds.
+
+        It must be 1 where tasks and results can both fill a pipe (some 100 kB). With 2, this one
+        could be sending a task while the other sends a result, and neither would read.
+        """
+        self._in_hand = in_hand
         self._descriptor = os.memfd_create("laion-hpc-pixels")
         os.ftruncate(self._descriptor, room)
         self.memory = mmap.mmap(self._descriptor, room)
@@ -97,7 +104,7 @@ class Decoders:
     def _hand_out(self) -> None:
         while self._waiting:
             worker = min(self._workers, key=lambda w: len(w.in_hand))
-            if len(worker.in_hand) >= IN_HAND:
+            if len(worker.in_hand) >= self._in_hand:
                 return
             task = heapq.heappop(self._waiting)
             worker.in_hand[task.message[0]] = task
@@ -118,13 +125,16 @@ class Decoders:
                 process.start()
                 theirs.close()
                 self._workers.append(_Worker(process, mine))
-        except OSError as error:
+        except Exception as error:
             self.failure = LaionHpcError(f"cannot start processes that decode: {error}")
         finally:
             started.set()
         try:
             while not self.failure:
                 self._collect()
+        except Exception as error:
+            # Without this thread no future would ever get a result.
+            self._fail(LaionHpcError(f"decoding failed: {type(error).__name__}: {error}"))
         finally:
             for worker in self._workers:
                 worker.process.terminate()
@@ -172,10 +182,14 @@ def _death(worker: _Worker) -> LaionHpcError:
     worker.process.join(1)
     task = next(iter(worker.in_hand.values()), None)
     at = f" at {task.at}" if task else ""
+    code = worker.process.exitcode
+    if code == -SIGKILL:
+        return LaionHpcError(
+            f"a process that decodes was killed{at} (exit code {code}), most likely for want of "
+            "memory; ask for more memory or fewer processes and run the same command again"
+        )
     return LaionHpcError(
-        f"a process that decodes was killed{at} (exit code {worker.process.exitcode}), most "
-        "likely for want of memory; ask for more memory or fewer processes and run the same "
-        "command again"
+        f"a process that decodes ended{at} (exit code {code}); what it wrote above says why"
     )
 
 

@@ -87,6 +87,8 @@ def _plain_members(path: Path, size: int) -> list[tuple[str, Span]] | None:
                 length = int(header[124:136].strip(b" \0"), 8)
             except ValueError:
                 return None
+            if length < 0:  # it would lead back to what has been read
+                return None
             # The field of the sum itself counts as eight blanks.
             if sum(header) - sum(header[148:156]) + 8 * 32 != total:
                 return None

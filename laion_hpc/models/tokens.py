@@ -53,7 +53,7 @@ def _tokenizing() -> Decoders:
     global _process
     with _lock:
         if _process is None or _process.failure:
-            _process = Decoders(1, room=4096)
+            _process = Decoders(1, room=4096, in_hand=1)
         return _process
 
 

@@ -8,10 +8,8 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from laion_hpc.errors import InputError, LaionHpcError
 from laion_hpc.files.shards import Sample, ShardWriter
 from laion_hpc.models import feeding, load, tokens
 from laion_hpc.models.batches import Images, embed_images, embed_texts, images_of
-from laion_hpc.models.decoders import Decoders
 from laion_hpc.models.pixels import Geometry
 from laion_hpc.models.tar_index import index_tar
 from laion_hpc.stages.filter import signatures
@@ -279,24 +276,6 @@ def test_an_error_of_a_view_arrives(forced: None, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="of a view"):
         embed_images(tmp_path / "s.tar", keys, tower, 8, view=fails)
     assert len(embed_images(tmp_path / "s.tar", keys, tower, 8).rows) > 8
-
-
-def test_closing_wakes_whoever_waits(forced: None) -> None:
-    decoders = Decoders(1, 4096)
-    pending = [
-        decoders.submit(sleeps, at="s.tar"),
-        *(decoders.submit(partial(sleeps), at="s.tar") for _ in range(5)),
-    ]
-    threading.Timer(0.2, decoders.close).start()
-    for future in pending:
-        with pytest.raises(LaionHpcError, match="stopped"):
-            future.result(timeout=30)
-    with pytest.raises(LaionHpcError, match="stopped"):
-        decoders.submit(sleeps, at="s.tar")
-
-
-def sleeps(_desk: object) -> None:
-    time.sleep(60)
 
 
 INTERRUPTED = """
