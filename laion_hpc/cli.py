@@ -48,7 +48,7 @@ TOOLS: dict[str, Command] = {
     "audit": Command("laion_hpc.run.audit", "prove that no sample vanished"),
     "takedown": Command("laion_hpc.run.takedown.command", "remove samples by URL, host, hash, key"),
     "status": Command("laion_hpc.run.status", "what is done, what failed, what is left"),
-    "config": Command("laion_hpc.config.command", "check a config, or print it with its defaults"),
+    "config": Command("laion_hpc.run.config_command", "check a config, or print all keys"),
     "demo": Command("laion_hpc.demo.command", "the whole pipeline on a synthetic web"),
 }
 

@@ -1,8 +1,11 @@
 # What every stage file uses: the checked config, the lock files, the units, the way to run.
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
@@ -11,6 +14,14 @@ from laion_hpc.files.atomic import write_bytes
 from laion_hpc.files.crawl_lock import read_lock
 from laion_hpc.files.ledger import fingerprint
 from laion_hpc.files import takedown_list
+from laion_hpc.run import checks, jobs
+
+
+def refuse(faults):
+    """End here, with all that is wrong, if anything is."""
+    if faults:
+        raise WorkflowError("\n".join(faults))
+
 
 # A wrong key or a missing lock file ends here, before anything is planned.
 CONFIG = settings.parse(
@@ -19,6 +30,9 @@ CONFIG = settings.parse(
         str(workflow.configfiles[-1]) if workflow.configfiles else "config/config.yaml"
     ),
 )
+# All that can be known of a config. Jobs read the Snakefile too, and need not ask again.
+if workflow.is_main_process:
+    refuse(checks.of_config(CONFIG))
 LOCKS = {
     crawl: read_lock(Path(CONFIG.crawl_folder) / f"{crawl}.json")
     for crawl in CONFIG.crawls
@@ -36,11 +50,17 @@ wildcard_constraints:
 
 # The package runs from this folder in whatever environment a rule gets. Without conda or a
 # container that is the one of Snakemake itself, activated or not.
+def for_shell(path):
+    """A path as one word of a shell command that Snakemake formats."""
+    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+
+
 ENVIRONMENT = (
-    f"export PYTHONPATH={workflow.basedir}:${{{{PYTHONPATH:-}}}} PYTHONUNBUFFERED=1"
+    f"export PYTHONPATH={for_shell(workflow.basedir)}:${{{{PYTHONPATH:-}}}}"
+    " PYTHONUNBUFFERED=1"
 )
 if not workflow.deployment_settings.deployment_method:
-    ENVIRONMENT += f" PATH={Path(sys.executable).parent}:$PATH"
+    ENVIRONMENT += f" PATH={for_shell(Path(sys.executable).parent)}:$PATH"
 shell.prefix(f"{ENVIRONMENT}; ")
 # For envs/*.post-deploy.sh: Snakemake runs copies of them.
 os.environ.update(LAION_HPC_LOCKS=f"{workflow.basedir}/locks")
@@ -117,7 +137,27 @@ def seen_before(wildcards):
 CONFIG_FILE = f"{RESULTS}/config.yaml"
 
 
+def partitions():
+    """The partitions that the jobs of this run would be sent to."""
+    asked = [
+        job.rule.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()
+    ]
+    # A value may be an expression, too: that one is known when the job is submitted.
+    names = {str(getattr(resource, "raw", "")) for resource in asked if resource}
+    return {name for name in names if re.fullmatch(r"[\w.,-]+", name)}
+
+
+def lacking():
+    """What this machine lacks for the jobs of this run."""
+    rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    stages = {rule.stage for name, rule in jobs.BY_NAME.items() if name in rules}
+    given = str(workflow.configfiles[-1]) if workflow.configfiles else "FILE"
+    return checks.of_machine(CONFIG, given, stages=stages, partitions=partitions())
+
+
 onstart:
+    if not workflow.touch:
+        refuse(lacking())
     write_bytes(
         Path(CONFIG_FILE),
         yaml.safe_dump(

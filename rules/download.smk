@@ -26,8 +26,8 @@ rule download:
     message:
         "Download block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc download {input.links} --config {params.file}"
-        " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
+        "python -m laion_hpc download {input.links:q} --config {params.file:q}"
+        ' --processes {threads} --output "$(dirname {output.manifest:q})" > {log:q} 2>&1'
 
 
 rule download_all:

@@ -25,9 +25,9 @@ rule embed:
     message:
         "Embed block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "{resources.launcher} python -m laion_hpc embed $(dirname {input.shards})"
-        " --config {params.file} --processes {threads}"
-        " --output $(dirname {output.manifest}) > {log} 2>&1"
+        '{resources.launcher} python -m laion_hpc embed "$(dirname {input.shards:q})"'
+        " --config {params.file:q} --processes {threads}"
+        ' --output "$(dirname {output.manifest:q})" > {log:q} 2>&1'
 
 
 rule embed_all:

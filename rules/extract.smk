@@ -27,9 +27,9 @@ rule extract:
     message:
         "Extract the image links of segment {wildcards.segment}"
     shell:
-        "{resources.launcher} python -m laion_hpc extract --lock {input.lock}"
-        " --segment {wildcards.segment} --config {params.file} --processes {threads}"
-        " --output {output.parquet} > {log} 2>&1"
+        "{resources.launcher} python -m laion_hpc extract --lock {input.lock:q}"
+        " --segment {wildcards.segment:q} --config {params.file:q} --processes {threads}"
+        " --output {output.parquet:q} > {log:q} 2>&1"
 
 
 rule extract_all:

@@ -29,8 +29,9 @@ rule index_train:
     message:
         "Train the index of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc index train $(dirname {input.embeddings}) --modality {params.modality}"
-        " --config {params.file} --processes {threads} --output {output.index} > {log} 2>&1"
+        "mapfile -t folders < <(dirname {input.embeddings:q}); "
+        'python -m laion_hpc index train "${{folders[@]}}" --modality {params.modality}'
+        " --config {params.file:q} --processes {threads} --output {output.index:q} > {log:q} 2>&1"
 
 
 rule index_add:
@@ -56,8 +57,8 @@ rule index_add:
     message:
         "Add block {wildcards.block} to the index of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc index add {input.trained} $(dirname {input.embeddings})"
-        " --block {wildcards.block} --config {params.file} --processes {threads} --output {output.index} > {log} 2>&1"
+        'python -m laion_hpc index add {input.trained:q} "$(dirname {input.embeddings:q})"'
+        " --block {wildcards.block} --config {params.file:q} --processes {threads} --output {output.index:q} > {log:q} 2>&1"
 
 
 rule index_metadata:
@@ -82,8 +83,8 @@ rule index_metadata:
     message:
         "Lay out the metadata of block {wildcards.block} for search"
     shell:
-        "python -m laion_hpc index metadata $(dirname {input.embeddings}) {input.tags}"
-        " --block {wildcards.block} --config {params.file} --processes {threads} --output {output.table} > {log} 2>&1"
+        'python -m laion_hpc index metadata "$(dirname {input.embeddings:q})" {input.tags:q}'
+        " --block {wildcards.block} --config {params.file:q} --processes {threads} --output {output.table:q} > {log:q} 2>&1"
 
 
 rule index_merge:
@@ -112,8 +113,8 @@ rule index_merge:
     message:
         "Merge the index of {wildcards.crawl} on disk"
     shell:
-        "python -m laion_hpc index merge {input.trained} {input.blocks} --config {params.file} --processes {threads}"
-        " --output $(dirname {output.index}) > {log} 2>&1"
+        "python -m laion_hpc index merge {input.trained:q} {input.blocks:q} --config {params.file:q} --processes {threads}"
+        ' --output "$(dirname {output.index:q})" > {log:q} 2>&1'
 
 
 rule index_evaluate:
@@ -138,9 +139,10 @@ rule index_evaluate:
     message:
         "Measure the recall of the index of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc index evaluate $(dirname {input.manifest})"
-        " $(dirname {input.embeddings}) --config {params.file} --processes {threads}"
-        " --output {output.evaluation} > {log} 2>&1"
+        "mapfile -t folders < <(dirname {input.embeddings:q}); "
+        'python -m laion_hpc index evaluate "$(dirname {input.manifest:q})"'
+        ' "${{folders[@]}}" --config {params.file:q} --processes {threads}'
+        " --output {output.evaluation:q} > {log:q} 2>&1"
 
 
 # The same of the texts, inside the folder of the images: only where the config asks for it.

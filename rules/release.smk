@@ -32,9 +32,9 @@ rule release_block:
     message:
         "Release block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc release block $(dirname {input.embeddings}) {input.tags}"
-        " --block {wildcards.block} --config {params.file}"
-        " --output $(dirname $(dirname {output.ledger})) > {log} 2>&1"
+        'python -m laion_hpc release block "$(dirname {input.embeddings:q})" {input.tags:q}'
+        " --block {wildcards.block} --config {params.file:q}"
+        ' --output "$(dirname "$(dirname {output.ledger:q})")" > {log:q} 2>&1'
 
 
 # Only where the config asks for images: subsets with `images: true`, or LAION-400M's layout.
@@ -61,9 +61,9 @@ rule release_images:
     message:
         "Cut the images of block {wildcards.block} for the release"
     shell:
-        "python -m laion_hpc release images $(dirname {input.shards}) $(dirname {input.embeddings})"
-        " --block {wildcards.block} --config {params.file}"
-        " --output $(dirname $(dirname {output.ledger})) > {log} 2>&1"
+        'python -m laion_hpc release images "$(dirname {input.shards:q})" "$(dirname {input.embeddings:q})"'
+        " --block {wildcards.block} --config {params.file:q}"
+        ' --output "$(dirname "$(dirname {output.ledger:q})")" > {log:q} 2>&1'
 
 
 rule release_gather:
@@ -97,8 +97,8 @@ rule release_gather:
     message:
         "Describe the dataset of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc release gather $(dirname {output.manifest}) --config {params.file}"
-        " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
+        'python -m laion_hpc release gather "$(dirname {output.manifest:q})" --config {params.file:q}'
+        ' --processes {threads} --output "$(dirname {output.manifest:q})" > {log:q} 2>&1'
 
 
 rule report_page:
@@ -138,8 +138,8 @@ rule report_page:
     message:
         "Report on {wildcards.crawl}"
     shell:
-        "python -m laion_hpc report $(dirname {output.page}) --config {params.file}"
-        " --output {output.page} --figures $(dirname {output.page})/report > {log} 2>&1"
+        'python -m laion_hpc report "$(dirname {output.page:q})" --config {params.file:q}'
+        ' --output {output.page:q} --figures "$(dirname {output.page:q})"/report > {log:q} 2>&1'
 
 
 # Over all crawls, where there are several: links to their parts, no copies.
@@ -167,8 +167,9 @@ rule release_together:
     message:
         "Describe the dataset of all crawls"
     shell:
-        "python -m laion_hpc release together $(dirname {input.manifests}) --config {params.file}"
-        " --processes {threads} --output $(dirname {output.manifest}) > {log} 2>&1"
+        "mapfile -t folders < <(dirname {input.manifests:q}); "
+        'python -m laion_hpc release together "${{folders[@]}}" --config {params.file:q}'
+        ' --processes {threads} --output "$(dirname {output.manifest:q})" > {log:q} 2>&1'
 
 
 rule release_all:

@@ -31,5 +31,5 @@ rule search:
     message:
         "Search {params.index}"
     shell:
-        "python -m laion_hpc search {params.index} --images {params.images}"
-        " --embeddings {params.embeddings} --config {params.file} 2>&1 | tee {log}"
+        "python -m laion_hpc search {params.index:q} --images {params.images:q}"
+        " --embeddings {params.embeddings:q} --config {params.file:q} 2>&1 | tee {log:q}"

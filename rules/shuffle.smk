@@ -29,15 +29,13 @@ rule shuffle:
     params:
         file=CONFIG_FILE,
         config=digest("shuffle"),
-        before=lambda wildcards, input: " ".join(
-            f"--seen-before {path}" for path in input.seen
-        ),
+        before=lambda wildcards, input: [f"--seen-before={path}" for path in input.seen],
     message:
         "Shuffle block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc shuffle {input.segments} --crawl {wildcards.crawl}"
-        " --block {wildcards.block} {params.before} --seen-after {output.seen}"
-        " --config {params.file} --output {output.parquet} > {log} 2>&1"
+        "python -m laion_hpc shuffle {input.segments:q} --crawl {wildcards.crawl:q}"
+        " --block {wildcards.block} {params.before:q} --seen-after {output.seen:q}"
+        " --config {params.file:q} --output {output.parquet:q} > {log:q} 2>&1"
 
 
 rule shuffle_all:

@@ -26,9 +26,9 @@ rule tag:
     message:
         "Tag block {wildcards.block} of {wildcards.crawl}"
     shell:
-        "python -m laion_hpc tag $(dirname {input.embeddings})"
-        " --images $(dirname {input.shards}) --config {params.file} --processes {threads}"
-        " --output {output.parquet} > {log} 2>&1"
+        'python -m laion_hpc tag "$(dirname {input.embeddings:q})"'
+        ' --images "$(dirname {input.shards:q})" --config {params.file:q} --processes {threads}'
+        " --output {output.parquet:q} > {log:q} 2>&1"
 
 
 rule tag_all:

@@ -90,22 +90,33 @@ def verify(models: Mapping[str, ModelConfig], config_file: str | None) -> None:
 
 def fault_of(config: ModelConfig, config_file: str) -> str:
     """What is wrong with a model's files, and what to do about it; empty if nothing."""
+    if found := missing_of(config, config_file):
+        return found
+    folder = _expected_folder(config)
+    if config.folder or entries_of(folder) == read_lock()[place(config)]:
+        return ""
+    return f"{folder}: altered since it was fetched (SHA-256); {_again(config_file)}"
+
+
+def missing_of(config: ModelConfig, config_file: str) -> str:
+    """What of a model is not there, and what to do; empty if nothing. Reads none of its files."""
     folder = _expected_folder(config)
     if not folder.is_dir():
         return missing(config, folder, config_file)
     if config.folder:
         return ""
     entries = read_lock().get(place(config))
-    again = f"run, where there is internet: laion-hpc models fetch --config {config_file}"
     if entries is None:
-        return f"{folder}: not in {models_folder() / LOCK}; {again}"
+        return f"{folder}: not in {models_folder() / LOCK}; {_again(config_file)}"
     for entry in entries:
         path = folder / entry.name
         if not path.is_file() or path.stat().st_size != entry.bytes:
-            return f"{path}: missing or cut short; {again}"
-    if entries_of(folder) != entries:
-        return f"{folder}: altered since it was fetched (SHA-256); {again}"
+            return f"{path}: missing or cut short; {_again(config_file)}"
     return ""
+
+
+def _again(config_file: str) -> str:
+    return f"run, where there is internet: laion-hpc models fetch --config {config_file}"
 
 
 def entries_of(folder: Path) -> list[Entry]:

@@ -69,3 +69,27 @@ def test_every_stage_has_its_keys() -> None:
     from laion_hpc.cli import STAGES
 
     assert set(settings.READS) == set(STAGES)
+
+
+def test_variables_and_the_home_are_expanded_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/scratch/my project")
+    config = settings.parse(
+        {
+            "results": "$SCRATCH/results",
+            "crawl_folder": "~/crawls",
+            "tag": {"heads": ["${SCRATCH}/heads/punsafe", "package:demo/models/heads/punsafe"]},
+        }
+    )
+    assert config.results == "/scratch/my project/results"
+    assert config.crawl_folder == "/home/me/crawls"
+    assert config.tag.heads == (
+        "/scratch/my project/heads/punsafe",
+        "package:demo/models/heads/punsafe",
+    )
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    with pytest.raises(UsageError, match=r"results.*\$NOWHERE is not set"):
+        settings.parse({"results": "$NOWHERE/results"})

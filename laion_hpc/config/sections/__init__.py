@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from laion_hpc.config.sections.base import RUNTIME, DatasetConfig, ModelConfig, Section
+from laion_hpc.config.sections.base import RUNTIME, DatasetConfig, ModelConfig, PathText, Section
 from laion_hpc.config.sections.clip import (
     DuplicatesConfig,
     EmbedConfig,
@@ -61,16 +61,16 @@ class Config(Section):
         min_length=1,
         description="Crawls, in order: each has a lock file in `crawl_folder`.",
     )
-    crawl_folder: str = Field(
+    crawl_folder: PathText = Field(
         "config/crawls", description="Where `laion-hpc crawl` puts lock files."
     )
-    takedown_list: str = Field(
+    takedown_list: PathText = Field(
         "config/takedowns.txt",
         description="What `laion-hpc takedown` has taken down: hashes only. Keep it as long as the "
         "dataset; where there is no such file, nothing is.",
         json_schema_extra=RUNTIME,
     )
-    results: str = Field("results", description="Folder of all outputs: results/CRAWL/STAGE/…")
+    results: PathText = Field("results", description="Folder of all outputs: results/CRAWL/STAGE/…")
     dataset: DatasetConfig = Field(DatasetConfig(), description="Sizes that several stages share.")
     keep: KeepConfig = Field(KeepConfig(), description="Large files that are not deleted.")
     extract: ExtractConfig = Field(ExtractConfig(), description="WAT files -> links.")

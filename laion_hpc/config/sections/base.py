@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 RUNTIME: dict[str, Any] = {"runtime": True}
 """Marks a field that changes no byte of the outputs; the digests leave it out."""
+
+
+def expanded(path: str) -> str:
+    """A path with `~` and variables as the shell has them; ValueError for one that is not set.
+
+    `$SCRATCH/results` -> `/scratch/me/results`.
+    """
+    home = str(Path(path).expanduser()) if path.startswith("~") else path
+    found = os.path.expandvars(home)
+    if unset := re.search(r"\$(\w+|\{\w+\})", found):
+        raise ValueError(f"{path!r}: the variable {unset[0]} is not set")
+    return found
+
+
+PathText = Annotated[str, AfterValidator(expanded)]
+"""A file or folder, relative to where the program is started; `~` and `$VAR` are expanded."""
 
 
 class Section(BaseModel):
@@ -40,7 +59,7 @@ class ModelConfig(Section):
         ..., description="Architecture (open_clip) or repository (sentence_transformers)."
     )
     pretrained: str = Field("", description="open_clip's tag of the weights, such as openai.")
-    folder: str = Field(
+    folder: PathText = Field(
         "",
         description="A local folder with config, weights and tokenizer (`package:…` lies in "
         "laion_hpc itself); wins over the tag.",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from laion_hpc.config.sections.base import RUNTIME, Cosine, ModelConfig, Section
+from laion_hpc.config.sections.base import RUNTIME, Cosine, ModelConfig, PathText, Section
 
 
 class ThresholdsConfig(Section):
@@ -77,7 +77,7 @@ class FilterConfig(Section):
         description="Lowest cosine kept, per language class; or the presets `laion5b` and "
         "`laion400m` (0.3 for all).",
     )
-    zero_shot: str = Field(
+    zero_shot: PathText = Field(
         "laion400m",
         min_length=1,
         description="Content filter: prompts of `laion400m`, of a YAML file (`package:…` lies in "
@@ -133,7 +133,7 @@ class EmbedConfig(Section):
 class TagConfig(Section):
     """Scores per sample from heads on the embeddings."""
 
-    heads: tuple[str, ...] = Field(
+    heads: tuple[PathText, ...] = Field(
         ("models/heads/punsafe", "models/heads/pwatermark", "models/heads/aesthetic"),
         description="Folders of heads (head.json + weights.safetensors); one column each. "
         "`package:…` lies in laion_hpc itself.",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from laion_hpc.config.sections.base import RUNTIME, Fraction, Section
+from laion_hpc.config.sections.base import RUNTIME, Fraction, PathText, Section
 
 
 class ExtractConfig(Section):
@@ -50,7 +50,7 @@ class ShuffleConfig(Section):
     blocked_hosts: tuple[str, ...] = Field(
         (), description="Hosts whose links are dropped, subdomains included."
     )
-    blocked_url_hashes: str = Field(
+    blocked_url_hashes: PathText = Field(
         "",
         description="A file of SHA-256 hashes of URLs in hex, one a line: their links are dropped.",
     )
@@ -125,12 +125,12 @@ class DownloadConfig(Section):
     respect_robots_txt: bool = Field(
         True, description="Fetch each host's robots.txt once and obey."
     )
-    hash_blocklist: str = Field(
+    hash_blocklist: PathText = Field(
         "",
         description="File of MD5 or SHA-256 hashes, one hex digest a line: images whose "
         "downloaded bytes have one are dropped before anything of them is written.",
     )
-    perceptual_blocklist: str = Field(
+    perceptual_blocklist: PathText = Field(
         "",
         description="File of PDQ hashes, 64 hex digits a line: pictures near one are dropped as "
         "well, scaled or re-encoded though they be. Needs laion-hpc[perceptual].",

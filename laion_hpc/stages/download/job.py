@@ -12,12 +12,13 @@ from pathlib import Path
 
 from laion_hpc import config as settings
 from laion_hpc.config.sections import Config, DownloadConfig
-from laion_hpc.errors import InputError, UsageError
+from laion_hpc.errors import InputError
 from laion_hpc.files import ledger, takedown_list
 from laion_hpc.files.blocklist import read_digests
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.runtime import work
 from laion_hpc.stages.download import lane_counts
+from laion_hpc.stages.download.formats import check_formats
 from laion_hpc.stages.download.image import Rules
 from laion_hpc.stages.download.inputs import Source
 from laion_hpc.stages.download.lane import Download, Lane, run_lane, shard_source
@@ -79,7 +80,7 @@ def plan_job(source: Source, output: Path, config: Config) -> Download:
     options = config.download
     guard = guard_for(options.user_agent, options.allow_networks, options.proxy)
     Proxies(options.proxy, guard)
-    _check_formats(options.formats)
+    check_formats(options.formats)
     settings = Settings(
         user_agent=options.user_agent,
         guard=guard,
@@ -197,18 +198,6 @@ def _write_manifest(job: Download, ledgers: Iterable[Ledger]) -> Ledger:
 
 def _rules(options: DownloadConfig) -> Rules:
     return Rules(**{field.name: getattr(options, field.name) for field in fields(Rules)})
-
-
-def _check_formats(formats: tuple[str, ...]) -> None:
-    from PIL import Image
-
-    Image.init()
-    # These run a program or need one to be installed: not on what strangers send.
-    dangerous = {"EPS", "WMF", "MPEG", "GRIB", "BUFR", "HDF5"}
-    for name in formats:
-        if name not in Image.OPEN or name in dangerous:
-            known = ", ".join(sorted(set(Image.OPEN) - dangerous))
-            raise UsageError(f"download.formats: {name!r} cannot be read here; there are {known}")
 
 
 def _read_perceptual(name: str) -> tuple[str, ...]:

@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import ReleaseConfig
-from laion_hpc.errors import InputError
+from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import TAGS
 from laion_hpc.runtime.progress import progress
-from laion_hpc.stages.release import columns, subsets
+from laion_hpc.stages.release import columns, predicates, subsets
 from laion_hpc.stages.release.block_counts import Counting
 from laion_hpc.stages.release.part_files import PartsWriter
 
@@ -63,7 +63,8 @@ def make_block(embeddings: Path, tags: Path, block: TableBlock) -> Ledger:
         return done
     tagged = _read_tags(tags)
     wide = columns.wide_schema(tagged.schema)
-    subsets.check(block.config.subsets, wide)
+    if wrong := list(predicates.faults(block.config.subsets, wide)):
+        raise UsageError("\n".join(wrong))
     keep = columns.first_of_each(tagged["hash"].to_numpy())
     counts = _count_classes(sources, tags, keep)
 

@@ -7,12 +7,10 @@ from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import SubsetConfig
-from laion_hpc.errors import UsageError
 from laion_hpc.stages.release.block_counts import IMPLIED, Counting
 from laion_hpc.stages.release.part_files import PartsWriter
 
@@ -21,28 +19,6 @@ AT_ONCE = 8
 """Subsets that are written side by side: each holds up to two row groups in memory."""
 PORTION = 65_536
 """Rows that are read at a time."""
-
-
-def check(subsets: Sequence[SubsetConfig], wide: pa.Schema) -> None:
-    """UsageError, naming the key at fault, unless every predicate can be asked of these columns."""
-    empty = wide.empty_table()
-    with duckdb.connect() as connection:
-        connection.register("rows", empty)
-        for number, subset in enumerate(subsets):
-            try:
-                found = connection.execute(f"SELECT ({subset.where}\n) FROM rows").description
-                kind = str(found[0][1]) if found else ""
-            except duckdb.Error as error:
-                first_line = str(error).splitlines()[0]
-                raise UsageError(
-                    f"release.subsets[{number}] ({subset.name}): {subset.where!r} cannot be asked "
-                    f"of the columns {', '.join(wide.names)}: {first_line}"
-                ) from None
-            if kind != "BOOLEAN":
-                raise UsageError(
-                    f"release.subsets[{number}] ({subset.name}): {subset.where!r} is no condition "
-                    f"but a value of type {kind}"
-                )
 
 
 def write(

@@ -175,7 +175,7 @@ def test_embeddings_without_a_manifest_will_do(tmp_path: Path, rows: Rows) -> No
 
 @pytest.mark.parametrize(
     ("where", "complaint"),
-    [("nonsense > 1", "nonsense"), ("WIDTH >", "WIDTH"), ("WIDTH + 1", "no condition")],
+    [("nonsense > 1", "nonsense"), ("WIDTH >", "WIDTH"), ("WIDTH + 1", "not a condition")],
 )
 def test_a_bad_predicate_is_found_before_anything_is_written(
     tmp_path: Path, rows: Rows, where: str, complaint: str
