@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -15,6 +16,8 @@ from types import FrameType
 
 from laion_hpc import __version__
 from laion_hpc.errors import EXIT_FAILED, LaionHpcError, explain_os_error
+from laion_hpc.runtime import console
+from laion_hpc.runtime.arguments import add_loudness
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,6 @@ def _terminate(signum: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + signum)
 
 
-def _say(message: str) -> None:
-    print(f"laion-hpc: error: {message}", file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 failed, 2 wrong usage or config)."""
     # A terminal of another encoding than UTF-8 gets \u2026 for what it lacks, as on standard error.
@@ -106,20 +105,20 @@ def _say_where() -> None:
     job, rank = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_PROCID", "0")
     if job and rank == "0":
         nodes = os.environ.get("SLURM_JOB_NODELIST", "")
-        print(f"SLURM job {job} on {nodes}".removesuffix(" on "), file=sys.stderr, flush=True)
+        console.say(f"SLURM job {job} on {nodes}".removesuffix(" on "))
 
 
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview(), end="")
+        console.out(_overview(), end="")
         return 0 if arguments else 2
     if arguments[0] in ("-V", "--version"):
-        print(f"laion-hpc {__version__}")
+        console.out(f"laion-hpc {__version__}")
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        _say(f"there is no command {name!r}; `laion-hpc --help` lists them")
+        console.fail(f"there is no command {name!r}; `laion-hpc --help` lists them")
         return 2
     module = importlib.import_module(COMMANDS[name].module)
     parser = argparse.ArgumentParser(
@@ -128,17 +127,20 @@ def _main(argv: Sequence[str] | None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
+    add_loudness(parser)
     options = parser.parse_args(arguments[1:])
+    console.set_up(options.log)
+    console.detail(f"laion-hpc {__version__}: {shlex.join(arguments)}")
     signal.signal(signal.SIGTERM, _terminate)
     if name in STAGES:
         _say_where()
     try:
         return int(module.run(options))
     except LaionHpcError as error:
-        _say(str(error))
+        console.fail(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _say("interrupted; finished work is kept, the same command goes on from there")
+        console.fail("interrupted; finished work is kept, the same command goes on from there")
         return 130
     except BrokenPipeError:
         # The reader of our standard output has gone (`| head`): not an error of ours.
@@ -147,5 +149,5 @@ def _main(argv: Sequence[str] | None) -> int:
     except OSError as error:
         if os.environ.get("LAION_HPC_TRACEBACK"):
             raise
-        _say(explain_os_error(error))
+        console.fail(explain_os_error(error))
         return EXIT_FAILED

@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 FOLDER = Path("build/demo")
@@ -66,11 +67,11 @@ def _build(options: argparse.Namespace) -> int:
 
     wanted = build.parameters(options.pages, options.seed, options.port)
     if build.is_built(options.output, wanted):
-        print(f"{options.output}: built already")
+        console.out(f"{options.output}: built already")
         return 0
     counts = build.build(options.output, wanted, options.processes)
     if counts:
-        print(f"{options.output}: {build.describe(counts)}")
+        console.out(f"{options.output}: {build.describe(counts)}")
     return 0
 
 

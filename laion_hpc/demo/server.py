@@ -24,6 +24,7 @@ from laion_hpc.demo.faults import LARGE_BYTES, SLOW_SECONDS
 from laion_hpc.demo.sites import HOSTS
 from laion_hpc.demo.table import Entry, Table
 from laion_hpc.errors import LaionHpcError
+from laion_hpc.runtime import console
 
 _REQUEST_SECONDS = 20.0
 _PAUSE_SECONDS = 0.4
@@ -279,10 +280,9 @@ def run(table: Table, folder: Path, *, with_parent: bool) -> int:
     server = Server(table, folder)
 
     def ready() -> None:
-        print(
+        console.out(
             f"serving {len(table.entries)} images and {len(table.pages)} pages on "
-            f"http://{HOSTS[0]}:{table.port}/ … http://{HOSTS[-1]}:{table.port}/",
-            flush=True,
+            f"http://{HOSTS[0]}:{table.port}/ … http://{HOSTS[-1]}:{table.port}/"
         )
 
     async def main() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from laion_hpc.demo import verdict
 from laion_hpc.files import ledger
 from laion_hpc.run import jobs, results
+from laion_hpc.runtime import console
 
 _SHOWN_REASONS = 4
 
@@ -18,23 +19,21 @@ def show(
     crawl: Path, findings: Sequence[verdict.Finding], config_path: Path, seconds: float
 ) -> None:
     """Print it."""
-    print("\nThe funnel (links, then images)")
+    console.out("\nThe funnel (links, then images)")
     for line in funnel(crawl):
-        print(f"  {line}")
-    print("\nAgainst the truth")
+        console.out(f"  {line}")
+    console.out("\nAgainst the truth")
     verdict.show(findings)
     config = os.path.relpath(config_path)
     blocks = f"{crawl}/filter/*"
-    print(
-        f"""
+    console.out(f"""
 Done in {seconds:.0f} s. Now
   look at the report       {crawl}/report.html
   search it                laion-hpc search {crawl}/index --images {blocks}
   prove it                 laion-hpc audit {crawl}
   see the DAG              snakemake -n --configfile {config}
   go to a real crawl       README.md, "A real crawl"; config/config.yaml
-Type `. .venv/bin/activate` first if your shell does not know laion-hpc."""
-    )
+Type `. .venv/bin/activate` first if your shell does not know laion-hpc.""")
 
 
 def funnel(crawl: Path) -> list[str]:

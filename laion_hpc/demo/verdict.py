@@ -9,6 +9,7 @@ from pathlib import Path
 
 from laion_hpc.errors import LaionHpcError
 from laion_hpc.files.atomic import write_bytes
+from laion_hpc.runtime import console
 
 SHOWN_PLACES = 5
 
@@ -42,10 +43,8 @@ def show(findings: Sequence[Finding]) -> None:
     """Print the table."""
     rows = [("", "measured", "floor", "")]
     rows += [(f.what, f.measured, f.floor, "ok" if f.met else "FAILS") for f in findings]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for what, measured, floor, verdict in rows:
-        numbers = f"{measured:>{widths[1]}}  {floor:>{widths[2]}}"
-        print(f"  {what:<{widths[0]}}  {numbers}  {verdict}".rstrip())
+    for line in console.aligned(rows, left=(0, 3)):
+        console.out(f"  {line}")
 
 
 def demand(findings: Sequence[Finding]) -> None:

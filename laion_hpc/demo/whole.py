@@ -20,6 +20,7 @@ from laion_hpc.files import crawl_lock as locks
 from laion_hpc.run.crawl import by_segment
 from laion_hpc.run.jobs import STAGES
 from laion_hpc.run.results import unit_ledgers
+from laion_hpc.runtime import console
 
 CHECKED = "check.json"
 _STOP_SECONDS = 30.0
@@ -52,9 +53,9 @@ def run(
     wanted = build.parameters(pages, seed, port)
     anew = not build.is_built(folder, wanted)
     if anew:
-        print(f"The web: {pages:,} pages, into {folder}", flush=True)
+        console.out(f"The web: {pages:,} pages, into {folder}")
         counts = build.build(folder, wanted, min(os.cpu_count() or 1, cores or 2))
-        print(f"  {build.describe(counts)}\n", flush=True)
+        console.out(f"  {build.describe(counts)}\n")
     _lock(Path(config.crawl_folder) / f"{config.crawls[0]}.json", folder, config.crawls[0])
 
     if anew:
@@ -62,7 +63,7 @@ def run(
     command = _snakemake(root, config_path, cores, profile)
     planned = _planned(command) if results.exists() else set(_NEEDS_THE_WEB)
     if not planned:
-        print("Nothing to do: everything is there and up to date.\n")
+        console.out("Nothing to do: everything is there and up to date.\n")
     elif planned.isdisjoint(_NEEDS_THE_WEB):
         _run(command)
     else:
@@ -102,7 +103,7 @@ def _forget(results: Path) -> None:
     """Remove what was made of another web: its URLs may be the same, its images are not."""
     stages = [results / stage for stage in STAGES if (results / stage).is_dir()]
     if stages:
-        print(f"The web has changed: {results} is made anew\n", flush=True)
+        console.out(f"The web has changed: {results} is made anew\n")
     for folder in stages:
         shutil.rmtree(folder)
 
@@ -176,7 +177,7 @@ def _run(command: Sequence[str], lifeline: int | None = None) -> None:
 
     `lifeline` is what keeps the server alive: Snakemake holds it too.
     """
-    print("The workflow: snakemake " + " ".join(command[3:]) + "\n", flush=True)
+    console.out("The workflow: snakemake " + " ".join(command[3:]) + "\n")
     process = subprocess.Popen(
         command,
         env=_environment(),
@@ -243,7 +244,7 @@ def _served(folder: Path) -> Iterator[int]:
             server.wait()
             text = log.read_text(errors="replace").strip()
             raise LaionHpcError(text.rpartition("laion-hpc: error: ")[2] or "cannot serve the web")
-        print(first.decode().strip() + "\n", flush=True)
+        console.out(first.decode().strip() + "\n")
         yield lifeline
     finally:
         os.close(lifeline)
@@ -263,7 +264,7 @@ def _checked(results: Path, truth: Path, config_path: Path, kept: Path) -> list[
     note = kept.with_suffix(".stamp")
     if kept.exists() and note.exists() and note.read_text() == stamp:
         return verdict.read(kept)
-    print("\nComparing the results with the truth …", flush=True)
+    console.out("\nComparing the results with the truth …")
     findings = check.check(results, truth, str(config_path))
     verdict.write(findings, kept)
     note.write_text(stamp)

@@ -22,6 +22,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laion_hpc.runtime import console
+
 if TYPE_CHECKING:
     from laion_hpc.heads.examples import Columns, Examples
     from laion_hpc.heads.train import Settings
@@ -91,7 +93,7 @@ def _import(options: argparse.Namespace) -> None:
     from laion_hpc.heads.import_published import import_head
 
     description = import_head(options.kind, options.file, options.output)
-    print(f"{options.output}: {description.name}, column {description.column}")
+    console.out(f"{options.output}: {description.name}, column {description.column}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -109,9 +111,10 @@ def _train(options: argparse.Namespace) -> None:
         licence=options.licence,
         source=options.source,
     )
-    print(_told(examples))
-    print(f"held out\n{measure.show(trained.report['held_out'])}")
-    print(f"{options.output}: {trained.description.name}, column {trained.description.column}")
+    console.out(_told(examples))
+    console.out(f"held out\n{measure.show(trained.report['held_out'])}")
+    made = trained.description
+    console.say(f"{options.output}: {made.name}, column {made.column}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -120,8 +123,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     report, examples = job.evaluate(
         options.folder, options.embeddings, options.labels, _columns(options), options.output
     )
-    print(_told(examples))
-    print(measure.show(report))
+    console.out(_told(examples))
+    console.out(measure.show(report))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -129,8 +132,8 @@ def _show(options: argparse.Namespace) -> None:
 
     head = load_head(options.folder)
     for key, value in head.description.model_dump().items():
-        print(f"{key}: {value}")
-    print(f"layers: {' -> '.join(str(n) for n in (w.shape[0] for w in head.weights))}")
+        console.out(f"{key}: {value}")
+    console.out(f"layers: {' -> '.join(str(n) for n in (w.shape[0] for w in head.weights))}")
 
 
 def _columns(options: argparse.Namespace) -> Columns:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from dataclasses import dataclass, replace
 
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime import console
 
 # What launchers tell a rank about its place on the node: SLURM, Hydra (MPICH), Open MPI.
 _LOCAL_RANK_VARIABLES = ("SLURM_LOCALID", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -49,10 +49,7 @@ def prepare(device: str, precision: str, *, compile: bool = False) -> Runtime:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(1)
     if chosen == Runtime("cpu", "bf16") and not computes_bf16():
-        print(
-            "precision: bf16: this CPU has neither AVX512_BF16 nor AMX: fp32 is faster here",
-            file=sys.stderr,
-        )
+        console.warn("precision: bf16: this CPU has neither AVX512_BF16 nor AMX: fp32 is faster")
     return replace(chosen, compile=compile and chosen.device != "cpu")
 
 

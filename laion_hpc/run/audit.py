@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.run import jobs, results
 from laion_hpc.run.jobs import Rule
-from laion_hpc.runtime import work
+from laion_hpc.runtime import console, work
 from laion_hpc.runtime.arguments import add_processes
 
 SHOWN_PROBLEMS = 20
@@ -113,9 +112,9 @@ def run(options: argparse.Namespace) -> int:
         more = len(problems) - SHOWN_PROBLEMS
         shown = problems[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
         raise AuditError("the audit found:\n  " + "\n  ".join(shown))
-    print("Every sample is accounted for.")
+    console.out("Every sample is accounted for.")
     if options.takedown is not None:
-        print("Of what was taken down no trace is left.")
+        console.out("Of what was taken down no trace is left.")
     return 0
 
 
@@ -351,20 +350,7 @@ def show(audit: Audit) -> None:
     """Print the table of one crawl: with rich on a terminal, as plain aligned text elsewhere."""
     heads = ("stage", "units", "inputs", "kept", "kept %", "dropped", "reasons")
     rows = [_row(stage) for stage in audit.stages.values()]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(title=audit.crawl, title_justify="left")
-        for head in heads:
-            table.add_column(head, justify="left" if head in ("stage", "reasons") else "right")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
-        return
-    print(audit.crawl)
-    for line in aligned([heads, *rows]):
-        print(f"  {line}")
+    console.table(audit.crawl, heads, rows, left=(0, len(heads) - 1))
 
 
 def _row(stage: Stage) -> tuple[str, ...]:
@@ -383,16 +369,3 @@ def _row(stage: Stage) -> tuple[str, ...]:
         f"{dropped.total():,}",
         shown + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else ""),
     )
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows as lines of columns: the first and the last to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell.ljust(width) if column in (0, last) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.runtime import console
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions and their arguments."""
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "default":
         from laion_hpc.config.render import default_yaml
 
-        print(default_yaml(), end="")
+        console.out(default_yaml(), end="")
         return 0
     from laion_hpc.config import load
     from laion_hpc.run import checks
@@ -43,5 +45,5 @@ def run(options: argparse.Namespace) -> int:
         partitions = checks.partitions_of(options.profile) if options.profile else ()
         faults += checks.of_machine(config, options.config, partitions=partitions)
     checks.require([f"{options.config}: {fault}" for fault in faults])
-    print(f"{options.config}: good; crawls {', '.join(config.crawls)}")
+    console.out(f"{options.config}: good; crawls {', '.join(config.crawls)}")
     return 0

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files.crawl_lock import Lock, write_lock
+from laion_hpc.runtime import console
 
 COMMON_CRAWL = "https://data.commoncrawl.org/"
 
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     lock = Lock(name, prefix, segments)
     write_lock(lock, options.output)
     kept = sum(map(len, segments.values()))
-    print(f"{options.output}: {kept} of {total} WATs in {len(segments)} segments")
+    console.say(f"{options.output}: {kept} of {total} WATs in {len(segments)} segments")
     return 0
 
 

@@ -15,6 +15,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laion_hpc.runtime import console
+
 if TYPE_CHECKING:
     from laion_hpc.config import Config
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         from laion_hpc.models.fetch import import_weights
 
         import_weights(options.weights, name=options.name, like=options.like, output=options.output)
-        print(f"{options.output}: give it as `folder` of a model in the config")
+        console.out(f"{options.output}: give it as `folder` of a model in the config")
         return 0
     from laion_hpc import config as settings
     from laion_hpc.models import store
@@ -60,13 +62,13 @@ def run(options: argparse.Namespace) -> int:
 
         for key, model in models.items():
             what = "fetched" if fetch(model, file) else "is there"
-            print(f"{key}: {model.name} {what}", flush=True)
+            console.out(f"{key}: {model.name} {what}")
         for head in fetch_heads(config):
-            print(f"tag.heads: {head} fetched")
+            console.out(f"tag.heads: {head} fetched")
     else:
         store.verify(models, file)
         for key, model in models.items():
-            print(f"{key}: {model.name} in {store.folder_of(model)}, whole")
+            console.out(f"{key}: {model.name} in {store.folder_of(model)}, whole")
     _check_heads(config, file)
     return 0
 
@@ -85,4 +87,4 @@ def _check_heads(config: Config, file: str) -> None:
         )
     check_config(config)
     for head in heads:
-        print(f"tag.heads: {head} is there")
+        console.out(f"tag.heads: {head} is there")

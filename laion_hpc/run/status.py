@@ -13,7 +13,6 @@ its reason; rates are then those of the jobs that run now, by the time that fini
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from laion_hpc.errors import LaionHpcError, UsageError
 from laion_hpc.run import jobs, results, slurm
 from laion_hpc.run.jobs import Rule
 from laion_hpc.run.slurm import State, Unit
+from laion_hpc.runtime import console
 
 LOG_TAIL_BYTES = 20_000
 """Enough for the last traceback."""
@@ -266,39 +266,23 @@ def per_hour(times: list[float]) -> float | None:
 def show(crawl: str, statuses: list[StageStatus]) -> None:
     """Print the table of one crawl and its troubles."""
     heads = ("stage", "done", "of", "", "per hour", "left", "running", "pending", "failed")
-    rows = [heads, *(_row(status) for status in statuses)]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(title=crawl, title_justify="left")
-        for head in heads:
-            table.add_column(head, justify="left" if head == "stage" else "right")
-        for status, row in zip(statuses, rows[1:], strict=True):
-            whole = status.expected is not None and status.done >= status.expected
-            style = "red" if status.count("failed") else "green" if whole else ""
-            table.add_row(*row, style=style)
-        Console().print(table)
-    else:
-        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-        print(crawl)
-        for row in rows:
-            first, *rest = (
-                cell.rjust(width) if column else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            print(f"  {'  '.join([first, *rest])}".rstrip())
+    whole = [s.expected is not None and s.done >= s.expected for s in statuses]
+    styles = [
+        "red" if status.count("failed") else "green" if all_done else ""
+        for status, all_done in zip(statuses, whole, strict=True)
+    ]
+    console.table(crawl, heads, [_row(status) for status in statuses], styles=styles)
     for status in statuses:
         failed = [trouble for trouble in status.troubles if trouble.state == "failed"]
         others = [trouble for trouble in status.troubles if trouble.state != "failed"]
         others.sort(key=lambda trouble: trouble.state == "pending")
         for trouble in failed + others[:SHOWN_UNITS]:
             kept = f" ({trouble.shards} shards are finished)" if trouble.shards else ""
-            print(f"{status.name} {trouble.unit}: {trouble.state}{kept}: {trouble.last_line}")
+            console.out(f"{status.name} {trouble.unit}: {trouble.state}{kept}: {trouble.last_line}")
             if trouble.log.exists():
-                print(f"    see {trouble.log}")
+                console.out(f"    see {trouble.log}")
         if len(others) > SHOWN_UNITS:
-            print(f"{status.name}: {len(others) - SHOWN_UNITS} more run or wait")
+            console.out(f"{status.name}: {len(others) - SHOWN_UNITS} more run or wait")
 
 
 def _row(status: StageStatus) -> tuple[str, ...]:
@@ -309,19 +293,8 @@ def _row(status: StageStatus) -> tuple[str, ...]:
         "?" if expected is None else f"{expected:,}",
         f"{status.done / expected:.0%}" if expected else "",
         f"{status.rate:,.1f}" if status.rate and expected != status.done else "",
-        duration(status.hours_left),
+        console.duration(status.hours_left),
         str(status.count("running") + status.count("running?") or ""),
         str(status.count("pending") or ""),
         str(status.count("failed") or ""),
     )
-
-
-def duration(hours: float | None) -> str:
-    """Hours as people say them: 40 s, 12 min, 3.5 h, 2.1 d."""
-    if hours is None:
-        return ""
-    if hours < 1 / 60:
-        return f"{hours * 3600:.0f} s"
-    if hours < 1:
-        return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"

@@ -23,6 +23,21 @@ def add_folders(parser: Any, option: str, *, meaning: str) -> None:
     parser.add_argument(option, type=Path, nargs="+", default=[], metavar="DIR", help=meaning)
 
 
+def add_loudness(parser: argparse.ArgumentParser) -> None:
+    """Add `--quiet` and `--verbose` to a command, and to each of its actions if it has some."""
+    parser.set_defaults(log="")
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in set(action.choices.values()):
+                add_loudness(one)
+            return
+    loudness = parser.add_mutually_exclusive_group()
+    for option, meaning in (("quiet", "say warnings and errors only"), ("verbose", "say details")):
+        loudness.add_argument(
+            f"--{option}", dest="log", action="store_const", const=option, default="", help=meaning
+        )
+
+
 def count(text: str) -> int:
     """The type of an option that takes a number from 1 on."""
     if not text.isdecimal() or int(text) < 1:

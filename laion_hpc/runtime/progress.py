@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from laion_hpc.runtime import console
+
 LINE_SECONDS = 15.0
 """Between two lines in a log: a night-long job stays under a few thousand lines."""
 
@@ -22,7 +24,10 @@ class Progress(Protocol):
 @contextmanager
 def progress(label: str, total: int, unit: str = "units") -> Iterator[Progress]:
     """Show `label: done/total unit`, on standard error."""
-    if sys.stderr.isatty():
+    if console.quiet():
+        with silence() as shown:
+            yield shown
+    elif sys.stderr.isatty():
         with _bar(label, total, unit) as bar:
             yield bar
     else:
@@ -65,11 +70,8 @@ class _Lines:
         left = (self._total - self._done) / rate if rate else 0.0
         eta = f", {left:.0f} s left" if self._done < self._total and rate else ""
         note = f", {self._note}" if self._note else ""
-        print(
-            f"{self._label}: {self._done}/{self._total} {self._unit} in {seconds:.1f} s{eta}{note}",
-            file=sys.stderr,
-            flush=True,
-        )
+        done = f"{self._done}/{self._total} {self._unit} in {seconds:.1f} s"
+        console.say(f"{self._label}: {done}{eta}{note}")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Usage:
     """Peak of the largest rank, in MiB."""
 
     _LINE = re.compile(
-        r"^used: (\d+) ranks, (\d+\.\d) CPU seconds, at most (\d+\.\d) MiB, "
+        r"\bused: (\d+) ranks, (\d+\.\d) CPU seconds, at most (\d+\.\d) MiB, "
         r"(\d+\.\d) MiB in the largest rank$",
         re.MULTILINE,
     )

@@ -28,7 +28,7 @@ from threading import Lock
 from typing import Any, Generic, TypeVar, cast
 
 from laion_hpc.errors import LaionHpcError
-from laion_hpc.runtime import usage
+from laion_hpc.runtime import console, usage
 from laion_hpc.runtime.progress import Progress, progress, silence
 
 _UNWIND_SECONDS = 10.0
@@ -228,7 +228,7 @@ def end_together(code: int) -> int:
     ends = MPI.COMM_WORLD.allgather((code, usage.of_this_process()))
     worst: int = max(end for end, _ in ends)
     if MPI.COMM_WORLD.Get_rank() == 0 and worst == 0:
-        print(usage.of_ranks([used for _, used in ends]).line(), file=sys.stderr, flush=True)
+        console.say(usage.of_ranks([used for _, used in ends]).line())
     return worst
 
 

@@ -10,7 +10,6 @@ import pytest
 from laion_hpc.cli import main
 from laion_hpc.files.ledger import Ledger, describe
 from laion_hpc.files.schemas import CANDIDATE
-from laion_hpc.run.audit import aligned
 from tests.run.report.synthetic import CRAWL, SEGMENTS, make_run
 
 
@@ -253,8 +252,3 @@ def test_wrong_usage(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", str(run / "nowhere")]) == 2
     assert main(["audit", str(run.parent), "unknown"]) == 2
     assert "no results of a crawl 'unknown', only synthetic" in capsys.readouterr().err
-
-
-def test_columns_are_aligned() -> None:
-    lines = aligned([("a", "1", "long text"), ("bcd", "1,000", "")])
-    assert lines == ["a        1  long text", "bcd  1,000"]

@@ -15,10 +15,10 @@ from laion_hpc.run.status import (
     Expected,
     StageStatus,
     crawl_status,
-    duration,
     end_of_log,
     per_hour,
 )
+from laion_hpc.runtime import console
 
 
 def done(crawl: Path, name: str, at: float = 1_000_000.0) -> None:
@@ -168,4 +168,4 @@ def test_a_rate_needs_two_moments(times: list[float]) -> None:
     [(None, ""), (0.01, "36 s"), (0.2, "12 min"), (3.5, "3.5 h"), (50.4, "2.1 d")],
 )
 def test_durations(hours: float | None, text: str) -> None:
-    assert duration(hours) == text
+    assert console.duration(hours) == text

@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.runtime import console
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("samples", type=Path, help="a .parquet file, or a folder of them")
@@ -46,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
         resources=Resources(options.memory, options.threads, options.scratch),
     )
     counts = done.counts
-    print(f"{options.output}: {done.kept:,} rows, {counts['unmatched']:,} of them without any tag")
+    console.say(
+        f"{options.output}: {done.kept:,} rows, {counts['unmatched']:,} of them without any tag"
+    )
     for column, number in counts["matched"].items():
-        print(f"  {column}: {number:,} rows")
+        console.say(f"  {column}: {number:,} rows")
     return 0

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime import console
 
 if TYPE_CHECKING:
     from laion_hpc.config import Config
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     known = rates.load(options.rates or rates.DEFAULT)
     size = _size(options, config, known)
     made = model.plan(config, known, size, allocation, image_heads(config))
-    print(json.dumps(as_json(made), indent=1) if options.json else show(made))
+    console.out(json.dumps(as_json(made), indent=1) if options.json else show(made))
     return 0
 
 
@@ -136,14 +137,14 @@ def show(plan: Plan) -> str:
         (
             line.rule,
             f"{line.jobs:,}",
-            count(line.units),
+            console.count(line.units),
             line.unit,
             hours_used(line.core_hours),
             hours_used(line.gpu_hours),
-            size_text(line.network_bytes),
-            size_text(line.disk_bytes + line.replaced_bytes),
-            wall(line.job_hours),
-            wall(line.wall_hours),
+            console.size(line.network_bytes),
+            console.size(line.disk_bytes + line.replaced_bytes),
+            console.duration(line.job_hours),
+            console.duration(line.wall_hours),
         )
         for line in plan.lines
     ]
@@ -155,22 +156,23 @@ def show(plan: Plan) -> str:
             "",
             hours_used(sum(line.core_hours for line in plan.lines)),
             hours_used(sum(line.gpu_hours for line in plan.lines)),
-            size_text(sum(line.network_bytes for line in plan.lines)),
-            size_text(plan.kept_bytes),
+            console.size(sum(line.network_bytes for line in plan.lines)),
+            console.size(plan.kept_bytes),
             "",
-            wall(plan.wall_hours),
+            console.duration(plan.wall_hours),
         )
     )
     a = plan.allocation
     return "\n".join(
         [
             f"{size.crawls} crawl(s), {size.segments:,} segments, {size.wats:,.0f} WATs -> "
-            f"{count(size.candidates)} candidates -> {count(plan.amounts['images'])} images -> "
-            f"{count(plan.amounts['pairs'])} pairs",
+            f"{console.count(size.candidates)} candidates -> "
+            f"{console.count(plan.amounts['images'])} images -> "
+            f"{console.count(plan.amounts['pairs'])} pairs",
             f"on {a.cpu_nodes} CPU nodes of {a.cores} cores, {a.gpu_nodes} GPU nodes of "
             f"{a.gpus} A100s, {a.gbit:g} Gbit/s; index of a crawl: {plan.index_key}",
             "",
-            *_aligned([heads, *rows]),
+            *console.aligned([heads, *rows], left=(0, 3)),
             "",
             *_disk(plan),
             "wall: of all, each rule after the other; blocks overlap in a run, so it is less",
@@ -183,7 +185,7 @@ def show(plan: Plan) -> str:
 def _disk(plan: Plan) -> list[str]:
     """Temporary space at the peak, for both values of the key that decides on it."""
     sizes = (plan.kept_bytes, plan.peak_bytes, plan.usual_peak_bytes, plan.end_bytes)
-    whole, most, usual, end = map(size_text, sizes)
+    whole, most, usual, end = map(console.size, sizes)
     here = ("   <- this config", "") if plan.keeps else ("", "   <- this config")
     return [
         f"disk: keep.candidate_images true: {whole} at the peak and at the end{here[0]}",
@@ -192,43 +194,6 @@ def _disk(plan: Plan) -> list[str]:
     ]
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = (0, 3)
-    return [
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def count(number: float) -> str:
-    """1.2 G, 35 M, 900: a number of things."""
-    for unit, name in ((1e9, " G"), (1e6, " M")):
-        if number >= unit:
-            return f"{number / unit:,.4g}{name}"
-    return f"{number:,.0f}"
-
-
-def size_text(number: float) -> str:
-    """Bytes in powers of ten; empty for none."""
-    for unit, name in ((1e15, " PB"), (1e12, " TB"), (1e9, " GB"), (1e6, " MB")):
-        if number >= unit:
-            return f"{number / unit:,.3g}{name}"
-    return f"{number / 1e3:,.3g} kB" if number else ""
-
-
 def hours_used(hours: float) -> str:
     """Hours of cores or GPUs; empty for none."""
     return "" if not hours else f"{hours:,.0f}" if hours >= 10 else f"{hours:,.2g}"
-
-
-def wall(hours: float) -> str:
-    """40 s, 12 min, 3.5 h, 2.1 d."""
-    if hours < 1 / 60:
-        return f"{hours * 3600:.2g} s"
-    if hours < 1:
-        return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"

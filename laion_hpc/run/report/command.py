@@ -10,10 +10,10 @@ the page make it differ from run to run, unlike every other output.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -47,5 +47,5 @@ def run(options: argparse.Namespace) -> int:
         for name, figure in made.items():
             write_bytes(options.figures / f"{name}.svg", draw(figure, FIGURES[name]).encode())
     write_bytes(options.output, page(run_data, made).encode())
-    print(f"report: {options.output}", file=sys.stderr)
+    console.say(f"report: {options.output}")
     return 0

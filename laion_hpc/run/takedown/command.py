@@ -16,10 +16,10 @@ downloaded again and no other sample's key changes. A later crawl does not take 
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     # What an earlier, killed call had begun is finished with this one.
     takedowns = takedown_list.read(path) | takedown_list.read(pending) | request.listed()
     if not takedowns and not request.keys:
-        print(f"{path}: nothing is listed, and no FILE of take-downs given", file=sys.stderr)
+        console.say(f"{path}: nothing is listed, and no FILE of take-downs given")
         return 2
     everything = not options.requests or pending.exists()
     root = options.results or Path(config.results)
@@ -81,10 +81,10 @@ def run(options: argparse.Namespace) -> int:
         team.map(partial(redact, takedowns=takedowns), tables, label="take down", unit="tables")
         pending.replace(path)
     for line in report:
-        print(line)
+        console.out(line)
     for key in sorted(request.keys - keys):
-        print(f"{key}: no such sample in {root}", file=sys.stderr)
-    print(
+        console.say(f"{key}: no such sample in {root}")
+    console.out(
         f"{path}: {len(takedowns.urls)} URLs, {len(takedowns.hosts)} hosts, "
         f"{len(takedowns.images)} images, {len(takedowns.samples)} samples; run snakemake"
     )

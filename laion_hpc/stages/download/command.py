@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -89,5 +90,5 @@ def run(options: argparse.Namespace) -> int:
     )
     if whole is not None:
         share = whole.kept / whole.inputs if whole.inputs else 0.0
-        print(f"{options.output}: {whole.kept} of {whole.inputs} images ({share:.1%})")
+        console.say(f"{options.output}: {whole.kept} of {whole.inputs} images ({share:.1%})")
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import resource
-import sys
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from functools import partial
@@ -16,7 +15,7 @@ from laion_hpc.errors import InputError
 from laion_hpc.files import ledger, takedown_list
 from laion_hpc.files.blocklist import read_digests
 from laion_hpc.files.ledger import Ledger
-from laion_hpc.runtime import work
+from laion_hpc.runtime import console, work
 from laion_hpc.stages.download import lane_counts
 from laion_hpc.stages.download.formats import check_formats
 from laion_hpc.stages.download.image import Rules
@@ -217,10 +216,9 @@ def _possible_connections(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft < needed:
         possible = max(1, soft - DESCRIPTORS_BESIDES)
-        print(
+        console.say(
             f"download: only {soft} files may be open at once (ulimit -n): "
-            f"{possible} connections instead of {wanted}",
-            file=sys.stderr,
+            f"{possible} connections instead of {wanted}"
         )
         return possible
     return wanted

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -35,5 +36,5 @@ def run(options: argparse.Namespace) -> int:
         from laion_hpc.stages.embed.block import embed_block
 
         done = embed_block(options.folder, options.output, config, team, config_file=options.config)
-    print(f"{options.output}: embedded {done.kept} of {done.inputs} samples")
+    console.say(f"{options.output}: embedded {done.kept} of {done.inputs} samples")
     return 0

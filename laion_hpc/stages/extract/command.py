@@ -20,6 +20,7 @@ from pathlib import Path
 
 from laion_hpc import config as settings
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 _SEGMENT = re.compile(r"/segments/([^/]+)/")
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     done = extract(SegmentJob(wats, options.output, crawl, segment, config), options.processes)
     if done is not None:
         damaged = done.counts["records_damaged"]
-        print(
+        console.say(
             f"{options.output}: {done.kept} of {done.inputs} links kept, "
             f"{done.counts['pages']} pages, {done.counts['wats']} WATs"
             + (f", {damaged} records damaged" if damaged else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files import takedown_list as takedown_list
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
-from laion_hpc.runtime import work
+from laion_hpc.runtime import console, work
 from laion_hpc.runtime.work import Team
 from laion_hpc.stages.extract import external_sort, parquet_merge, wat
 from laion_hpc.web import object_store
@@ -101,7 +100,7 @@ def _finish(
                 f"{job.output}: {message}\nThe others are kept. Mend these and run the same "
                 f"command again, or raise extract.max_failed_wats (now {tolerated})."
             )
-        print(f"extract: warning: {message}", file=sys.stderr)
+        console.warn(f"extract: {message}")
     sources = [
         external_sort.Source(
             wat.name_of(address), [job.parts / entry.name for entry in result.files]
@@ -121,10 +120,7 @@ def _finish(
     damage = [line for result in finished for line in result.counts["damage"]]
     if damage:
         lost, repaired = total.counts["records_damaged"], total.counts["records_repaired"]
-        print(
-            f"extract: warning: {lost} records damaged, {repaired} repaired, such as {damage[0]}",
-            file=sys.stderr,
-        )
+        console.warn(f"extract: {lost} records damaged, {repaired} repaired, such as {damage[0]}")
     counts = {
         **total.counts,
         "damage": damage[:LISTED_DAMAGE],

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -51,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
             config_file=options.config,
             rescore=options.rescore,
         )
-    print(f"{options.output}: kept {done.kept} of {done.inputs} samples")
+    console.say(f"{options.output}: kept {done.kept} of {done.inputs} samples")
     if not config.keep.candidate_images:
         freed = remove_candidates(options.folder, options.output)
-        print(f"{options.folder}: removed candidate images, {freed} bytes")
+        console.say(f"{options.folder}: removed candidate images, {freed} bytes")
     return 0

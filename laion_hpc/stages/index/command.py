@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -165,4 +165,4 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _say(message: str) -> None:
-    print(f"index: {message}", file=sys.stderr)
+    console.say(f"index: {message}")

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 from laion_hpc.errors import InputError, UsageError
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -85,7 +85,7 @@ def _block(options: argparse.Namespace) -> int:
             threads=options.processes,
         ),
     )
-    print(summary(book, number), file=sys.stderr)
+    console.say(summary(book, number))
     return 0
 
 
@@ -105,7 +105,7 @@ def _images(options: argparse.Namespace) -> int:
             digest=digest(config, "release"),
         )
     )
-    print(f"images {options.block:04d}: {dict(book.counts['images'])}", file=sys.stderr)
+    console.say(f"images {options.block:04d}: {dict(book.counts['images'])}")
     return 0
 
 
@@ -128,7 +128,7 @@ def _gather(options: argparse.Namespace) -> int:
         threads=options.processes,
         memory=options.memory,
     )
-    print(f"release: {book.kept:,} samples in {len(book.files)} files", file=sys.stderr)
+    console.say(f"release: {book.kept:,} samples in {len(book.files)} files")
     return 0
 
 
@@ -144,7 +144,7 @@ def _together(options: argparse.Namespace) -> int:
         threads=options.processes,
         memory=options.memory,
     )
-    print(f"release: {book.kept:,} samples of {len(options.releases)} crawls", file=sys.stderr)
+    console.say(f"release: {book.kept:,} samples of {len(options.releases)} crawls")
     return 0
 
 

@@ -19,12 +19,12 @@ import argparse
 import errno
 import resource
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laion_hpc.errors import LaionHpcError, UsageError
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_folders, count
 from laion_hpc.stages.search import workers
 
@@ -202,4 +202,4 @@ def _web(config: Config) -> Settings | str:
 
 
 def _say(message: str) -> None:
-    print(f"search: {message}", file=sys.stderr, flush=True)
+    console.say(f"search: {message}")

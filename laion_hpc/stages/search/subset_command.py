@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_folders, count
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _write(
         written = export.write(aside, kind, collection, hits, service.images)
     _ledger(options, request, hits, written).write(ledger.path_of(options.to))
     left = "".join(f", {count} left out ({reason})" for reason, count in written.dropped.items())
-    print(f"{options.to}: {written.kept:,} rows{left}", file=sys.stderr)
+    console.say(f"{options.to}: {written.kept:,} rows{left}")
     return 0
 
 

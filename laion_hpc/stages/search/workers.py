@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.work import die_with
 
 Serve = Callable[[int, Callable[[], None]], None]
@@ -58,7 +59,7 @@ def run(count: int, serve: Serve) -> int:
             code = code if code > 0 else 1
             end(0, None)
             continue
-        print(f"search: worker {worker} ended; starting another one", file=sys.stderr, flush=True)
+        console.say(f"search: worker {worker} ended; starting another one")
         ready[worker] = 0
         workers[_start(worker, serve, ready)] = worker
         if state.told_to_end():  # told so while it was being forked
@@ -84,7 +85,7 @@ def _start(worker: int, serve: Serve, ready: mmap.mmap) -> int:
         from laion_hpc.errors import LaionHpcError
 
         if isinstance(error, LaionHpcError):
-            print(f"laion-hpc: error: {error}", file=sys.stderr, flush=True)
+            console.fail(str(error))
             code = error.exit_code
         else:
             import traceback

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from laion_hpc import config as settings
 from laion_hpc.errors import UsageError
+from laion_hpc.runtime import console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             config=config,
         )
     )
-    print(
+    console.say(
         f"{options.output}: {done.kept} of {done.inputs} links kept, from {done.counts['hosts']} "
         f"hosts, in {done.counts['shards']} shards"
     )

@@ -15,6 +15,7 @@ import argparse
 import os
 from pathlib import Path
 
+from laion_hpc.runtime import console
 from laion_hpc.runtime.arguments import add_processes
 
 
@@ -48,5 +49,5 @@ def run(options: argparse.Namespace) -> int:
         from laion_hpc.stages.tag.block import tag_block
 
         done = tag_block(options.folder, options.output, config, team, images=options.images)
-    print(f"{options.output}: tagged {done.kept} samples")
+    console.say(f"{options.output}: tagged {done.kept} samples")
     return 0

@@ -224,7 +224,7 @@ def test_served_for_real_until_interrupted(world: World) -> None:
         while "http://" not in line:
             line = service.stderr.readline()
             assert line, "ended before it served"
-        url = line.split()[1]
+        url = next(word for word in line.split() if word.startswith("http:"))
 
         def answer() -> str:
             with suppress(ConnectionError), urllib.request.urlopen(f"{url}/indices-list") as found:

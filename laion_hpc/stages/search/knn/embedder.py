@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import LaionHpcError
+from laion_hpc.runtime import console
 from laion_hpc.stages.search.faults import RequestError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Embedder:
                 )
             return tower
         except Exception as error:
-            print(f"search: no queries by text or image: {error}", file=sys.stderr, flush=True)
+            console.say(f"search: no queries by text or image: {error}")
             raise
 
 
