@@ -10,11 +10,12 @@ import argparse
 import statistics
 from dataclasses import replace
 
+from simulation import Outcome, World, simulate
+
 from laion_hpc.config import parse
 from laion_hpc.run.plan import rates
 from laion_hpc.run.plan.command import image_heads, parse_allocation, parse_count
 from laion_hpc.run.plan.model import SEGMENTS_PER_CRAWL, WATS_PER_CRAWL, size_of
-from laion_hpc.run.plan.simulate import Outcome, World, simulate
 
 
 def main() -> None:

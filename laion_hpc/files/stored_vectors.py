@@ -15,6 +15,7 @@ import numpy.typing as npt
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.index_folder import PREFIX, About, block_and_row
+from laion_hpc.files.tables import open_embeddings
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -59,7 +60,7 @@ class StoredVectors:
             folder = found[entry.embeddings]
             self._blocks[entry.block] = _open(folder / shards, about.dimension, entry.vectors)
         self._width = about.dimension
-        self._mapped = lru_cache(maxsize=OPEN_SHARDS)(_map)
+        self._mapped = lru_cache(maxsize=OPEN_SHARDS)(_open_shard)
 
     def get(self, ids: Ids | Sequence[int]) -> Vectors:
         """Unit vectors (n, width) of these ids; KeyError for one that is not there, InputError
@@ -103,7 +104,7 @@ def _open(folder: Path, width: int, rows: int) -> _Block:
         length = known.get(f"{folder.name}/{path.name}")
         if length is None or number == 0:
             # Of each block one shard is looked at: a wrong folder is told at the start.
-            length = len(_map(path, width))
+            length = len(_open_shard(path, width))
         starts.append(start)
         start += length
     if start != rows:
@@ -111,11 +112,5 @@ def _open(folder: Path, width: int, rows: int) -> _Block:
     return _Block(shards, tuple(starts))
 
 
-def _map(path: Path, width: int) -> npt.NDArray[np.float16]:
-    try:
-        array: npt.NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not readable ({error}); run `embed` again") from None
-    if array.ndim != 2 or array.shape[1] != width:
-        raise InputError(f"{path}: not vectors of {width} numbers, as the index has")
-    return array
+def _open_shard(path: Path, width: int) -> npt.NDArray[np.float16]:
+    return open_embeddings(path, width=width)

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
 from laion_hpc.errors import InputError
+from laion_hpc.files.tables import open_embeddings, read_parquet, reading
 
 NO_LABEL = "no_label"
 NO_EMBEDDING = "no_embedding"
@@ -151,19 +151,12 @@ def _parts(source: Path, columns: Columns) -> Iterator[_Part]:
 def _read_part(path: Path, in_block: bool, columns: Columns) -> _Part:
     if path.suffix == ".parquet":
         return _read_lists(path, columns)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a whole .npy file ({error})") from None
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise InputError(f"{path}: {array.dtype} {array.shape} is no array of embeddings")
+    array = open_embeddings(path)
     keys = None
     if in_block:
         shard = path.stem.removeprefix("img_emb_")
         metadata = path.parent.parent / "metadata" / f"metadata_{shard}.parquet"
-        keys = _read(metadata, ["image_path"])["image_path"]
+        keys = read_parquet(metadata, "run `embed` again", columns=["image_path"])["image_path"]
         if len(keys) != len(array):
             raise InputError(f"{path}: {len(array)} embeddings for {len(keys)} rows of {metadata}")
     return _Part(path, len(array), array.shape[1], keys, array)
@@ -171,7 +164,7 @@ def _read_part(path: Path, in_block: bool, columns: Columns) -> _Part:
 
 def _read_lists(path: Path, columns: Columns) -> _Part:
     """Embeddings in a column of a parquet file."""
-    table = _read(path, None)
+    table = read_parquet(path)
     if columns.embedding not in table.column_names:
         raise InputError(
             f"{path}: no column {columns.embedding}; it has {', '.join(table.column_names)}"
@@ -253,14 +246,10 @@ def _first_of_equal(x: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 
 def _read_labels(path: Path, columns: Columns) -> pa.Table:
     if path.suffix == ".csv":
-        try:
+        with reading(path):
             table = pyarrow.csv.read_csv(path)
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: not a table of labels ({error})") from None
     elif path.suffix == ".parquet":
-        table = _read(path, None)
+        table = read_parquet(path)
     else:
         raise InputError(f"{path}: labels are a .parquet or .csv file")
     for name in (columns.label, *([columns.split] if columns.split else [])):
@@ -268,15 +257,6 @@ def _read_labels(path: Path, columns: Columns) -> pa.Table:
             raise InputError(f"{path}: no column {name}; it has {', '.join(table.column_names)}")
     wanted = dict.fromkeys((columns.key, columns.label, columns.split))
     return table.select([name for name in wanted if name in table.column_names])
-
-
-def _read(path: Path, names: list[str] | None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=names)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: not a parquet file with what is needed ({error})") from None
 
 
 def _numbers(table: pa.Table, name: str, path: Path) -> NDArray[np.float64]:

@@ -34,8 +34,8 @@ from laion_hpc.run import jobs
 RECORD = "config.yaml"
 """In the results: the config of the last run."""
 
-SINFO_SECONDS = 2.0
-"""Longer than that nobody waits for SLURM's list of partitions."""
+SINFO_SECONDS = 1.0
+"""Longer than that nobody waits for SLURM's list of partitions: all checks take two seconds."""
 
 
 def of_config(config: Config) -> list[str]:
@@ -125,8 +125,11 @@ def _lists(config: Config) -> Iterator[str]:
 def _download(config: Config) -> Iterator[str]:
     from laion_hpc.stages.download.formats import check_formats
     from laion_hpc.web.guard import networks
+    from laion_hpc.web.settings import proxy_url
 
     download = config.download
+    if download.proxy:
+        yield from _try(partial(proxy_url, download.proxy, "download.proxy"))
     yield from _try(partial(check_formats, download.formats))
     yield from _try(partial(networks, download.allow_networks, key="download.allow_networks"))
     if download.perceptual_blocklist and find_spec("pdqhash") is None:
@@ -240,19 +243,16 @@ def _contact(config: Config) -> Iterator[str]:
 
 def _environment(variables: Mapping[str, str]) -> Iterator[str]:
     """Variables that end a job hours later."""
+    from laion_hpc.web.settings import proxy_url
+
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         path = variables.get(name)
         if path and not Path(path).exists():
             yield f"the environment: {name}={path}: no such file; unset it"
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         for spelling in (name, name.lower()):
-            text = variables.get(spelling, "")
-            scheme, found, _ = text.partition("://")
-            if found and scheme.lower() not in ("http", "https"):
-                yield (
-                    f"the environment: {spelling}={text}: a proxy is http://HOST:PORT or "
-                    "https://HOST:PORT; set it so, or unset it"
-                )
+            if text := variables.get(spelling):
+                yield from _try(partial(proxy_url, text, f"the environment: {spelling}={text}"))
     home = variables.get("HOME")
     if home and not os.access(home, os.W_OK) and not variables.get("XDG_CACHE_HOME"):
         yield (

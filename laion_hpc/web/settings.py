@@ -131,13 +131,19 @@ class Proxies:
 
 
 def _proxy(text: str, key: str) -> Proxy:
+    url = proxy_url(text, key)
+    return Proxy(url, tls_context() if url.scheme == "https" else None)
+
+
+def proxy_url(text: str, key: str) -> httpx.URL:
+    """Where a proxy is; UsageError that begins with `key` if it is of a kind that is not known."""
     try:
         url = httpx.URL(text if "://" in text else f"http://{text}")
     except httpx.InvalidURL as error:
         raise UsageError(f"{key}: {text!r} is no URL of a proxy: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError(f"{key}: {text!r}: a proxy is http://HOST:PORT or https://HOST:PORT")
-    return Proxy(url, tls_context() if url.scheme == "https" else None)
+    return url
 
 
 _context: ssl.SSLContext | None = None

@@ -20,15 +20,16 @@ pytest.importorskip("open_clip", reason="needs open_clip_torch")
 from safetensors.numpy import load_file  # noqa: E402
 
 from laion_hpc import config as settings  # noqa: E402
-from laion_hpc.demo import train_data, train_heads  # noqa: E402
-from laion_hpc.demo.train_files import Encoder  # noqa: E402
-from laion_hpc.demo.train_report import measure, near_misses, search  # noqa: E402
 from laion_hpc.heads import job  # noqa: E402
 from laion_hpc.heads.examples import Columns  # noqa: E402
 from laion_hpc.heads.fit import Schedule  # noqa: E402
 from laion_hpc.heads.head import load_head  # noqa: E402
 from laion_hpc.heads.spaces import space_of  # noqa: E402
 from laion_hpc.heads.train import Settings  # noqa: E402
+from scripts.train_demo import data as train_data  # noqa: E402
+from scripts.train_demo import heads as train_heads  # noqa: E402
+from scripts.train_demo.files import Encoder  # noqa: E402
+from scripts.train_demo.report import measure, near_misses, search  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

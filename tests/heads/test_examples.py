@@ -104,7 +104,7 @@ def test_what_does_not_fit(block: Path, tmp_path: Path) -> None:
     refused("has the column key, but .* has no keys", tmp_path / "e.npy", good)
     refused("no such file", block, tmp_path / "none.csv")
     refused("labels are a .parquet or .csv file", block, tmp_path / "e.npy")
-    refused("flat.npy: int64 .* is no array of embeddings", tmp_path / "flat.npy", rows)
+    refused("flat.npy: int64 .* embeddings are a 2-D float array", tmp_path / "flat.npy", rows)
     refused("holds no img_emb", tmp_path / "embed" / "0000" / "metadata", good)
     refused("no folder of embeddings", tmp_path / "none", good)
     np.save(block / "img_emb" / "img_emb_00001.npy", unit_vectors(4, 5))

@@ -74,6 +74,7 @@ def test_the_default_config_is_good_but_for_what_is_fetched() -> None:
         ({"download": {"hash_blocklist": "no.txt"}}, ["download.hash_blocklist", "no.txt"]),
         ({"download": {"formats": ["JPEG", "EPS"]}}, ["download.formats", "EPS"]),
         ({"download": {"allow_networks": ["10.0.0.1/8"]}}, ["download.allow_networks"]),
+        ({"download": {"proxy": "socks5://localhost:1"}}, ["download.proxy", "socks5"]),
         ({"filter": {"zero_shot": "prompts.yaml"}}, ["filter.zero_shot", "prompts.yaml"]),
         ({"filter": {"device": "cpu", "precision": "fp16"}}, ["filter.precision"]),
         ({"index": {"key": "HNSW32"}}, ["index.key", "IVF"]),

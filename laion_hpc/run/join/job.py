@@ -21,6 +21,7 @@ from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import File, Ledger
+from laion_hpc.files.tables import open_parquet, reading
 from laion_hpc.run.join.tables import HASH, Samples, Tags, joined_schema, samples_in, tags_in
 
 _BATCH = 65_536
@@ -119,11 +120,8 @@ def _enter_keys(connection: duckdb.DuckDBPyConnection, left: Samples) -> tuple[i
 
 
 def _batches(file: Path, names: list[str] | None) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(file) as source:
-            yield from source.iter_batches(_BATCH, columns=names)
-    except pa.ArrowException as error:
-        raise InputError(f"{file}: damaged ({error})") from None
+    with reading(file), open_parquet(file) as source:
+        yield from source.iter_batches(_BATCH, columns=names)
 
 
 def _keys(batch: pa.RecordBatch, left: Samples) -> tuple[pa.Array, pa.Array, int]:
@@ -188,7 +186,7 @@ def _write(
         target = output / file.relative_to(samples) if samples.is_dir() else output
         rows = 0
         with atomic(target) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
-            source = pq.ParquetFile(file)
+            source = open_parquet(file)
             for group in range(source.num_row_groups):
                 table = source.read_row_group(group)
                 columns = [table.column(name) for name in left.schema.names]

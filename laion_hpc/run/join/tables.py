@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError, UsageError
+from laion_hpc.files.tables import parquet_schema
 
 HASH = "hash"
 
@@ -56,22 +56,12 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-def read_schema(path: Path) -> pa.Schema:
-    """The columns of a file; InputError if it is no parquet file."""
-    try:
-        return pq.read_schema(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file or folder") from None
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: not a parquet file ({error})") from None
-
-
 def samples_in(path: Path) -> Samples:
     """The left side; InputError if its files differ in columns or have no key."""
     files = files_of(path)
-    schema = read_schema(files[0])
+    schema = parquet_schema(files[0])
     for file in files[1:]:
-        other = read_schema(file)
+        other = parquet_schema(file)
         if not other.equals(schema):
             raise InputError(f"{file}: has other columns than {files[0]}; join them one by one")
     url, text = (next((n for n in names if n in schema.names), None) for names in (_URLS, _TEXTS))
@@ -115,7 +105,7 @@ def tags_in(paths: Sequence[Path], wanted: Sequence[str]) -> list[Tags]:
 
 
 def _columns(file: Path, names: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    schema = read_schema(file)
+    schema = parquet_schema(file)
     if HASH not in schema.names or not pa.types.is_integer(schema.field(HASH).type):
         raise InputError(f"{file}: no column hash of integers; it has {', '.join(schema.names)}")
     columns = tuple((theirs, names[theirs]) for theirs in schema.names if theirs in names)

@@ -6,15 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from laion_hpc.errors import InputError
 from laion_hpc.files import tombstones
+from laion_hpc.files.tables import open_parquet, read_parquet
 from laion_hpc.files.takedown_list import Sample, Takedowns
 from laion_hpc.run import results
 from laion_hpc.runtime.work import Team
@@ -60,7 +59,7 @@ def urls_of_samples(
     for block in sorted({key.split("-")[-3] for key in wanted}):
         path = crawl / "shuffle" / f"{block}.parquet"
         if path.exists():
-            table = _read(path, ["key", "url"])
+            table = read_parquet(path, columns=["key", "url"])
             rows = table.filter(pc.is_in(table["key"], pa.array(wanted, pa.string())))
             found.update(rows["key"].to_pylist())
             urls.update(rows["url"].to_pylist())
@@ -68,7 +67,7 @@ def urls_of_samples(
 
 
 def _in_downloads(path: Path, *, takedowns: Takedowns) -> set[str]:
-    table = _read(path, ["url", "final_url", "sha256", "md5"])
+    table = read_parquet(path, columns=["url", "final_url", "sha256", "md5"])
     images = pa.array(sorted(takedowns.images), pa.string())
     hit = pc.or_(pc.is_in(table["sha256"], images), pc.is_in(table["md5"], images))
     final = table["final_url"].to_pylist()
@@ -104,7 +103,7 @@ def _in_links(path: Path, *, takedowns: Takedowns, blocks: set[int] | None) -> T
     """What one table holds; row group b of `extract` is block b, all of `shuffle`'s are one."""
     keyed = path.parent.name == "shuffle"
     groups, found = [], []
-    with _open(path) as file:
+    with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             if not keyed and blocks is not None and group not in blocks:
                 continue
@@ -150,18 +149,6 @@ def _kept(crawl: Path, keyed: Sequence[Link]) -> set[str]:
     for shard in sorted({key.split("-")[-2] for key in wanted}):
         path = folder / f"{shard}.parquet"
         if path.exists():
-            table = _read(path, ["key", "fate"])
+            table = read_parquet(path, columns=["key", "fate"])
             kept |= wanted & set(table["key"].filter(pc.equal(table["fate"], "kept")).to_pylist())
     return kept
-
-
-def _open(path: Path) -> Any:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make it again") from None
-
-
-def _read(path: Path, columns: list[str]) -> pa.Table:
-    with _open(path) as file:
-        return file.read(columns)

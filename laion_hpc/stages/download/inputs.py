@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files.schemas import SAMPLE
+from laion_hpc.files.tables import open_parquet
 
 URL_COLUMNS = ("url", "URL", "image_url")
 TEXT_COLUMNS = ("text", "caption", "TEXT", "CAPTION", "alt", "alt_text")
@@ -195,9 +196,4 @@ def _check_keys(source: Source, keys: Any) -> None:
 def _parquet(path: Path) -> pq.ParquetFile:
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name one parquet file")
-    try:
-        return pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: not a parquet file ({error})") from None
+    return open_parquet(path, "name a parquet file")

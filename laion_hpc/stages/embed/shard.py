@@ -17,6 +17,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import EMBEDDED_SAMPLE, SCORED_SAMPLE
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.models import Tower, load
 from laion_hpc.models.batches import Images, embed_images, embed_texts
 from laion_hpc.models.once import once
@@ -57,7 +58,7 @@ def embed_shard(shard: str, *, job: EmbedJob) -> Ledger:
     path = job.output / f"{shard}.ledger.json"
     path.unlink(missing_ok=True)
     tar = job.source / f"{shard}.tar"
-    table = _read(tar.with_suffix(".parquet"))
+    table = read_parquet(tar.with_suffix(".parquet"), "run `filter` again", schema=SCORED_SAMPLE)
     tower = _tower(job.config)
     size = job.config.batch_size
     try:
@@ -104,15 +105,6 @@ def _tower(config: EmbedConfig) -> Tower:
     return load(
         config.model, device=config.device, precision=config.precision, compile=config.compile
     )
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, schema=SCORED_SAMPLE)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make this shard again") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError) as error:
-        raise InputError(f"{path}: not a table of scored samples ({error})") from None
 
 
 def _write(

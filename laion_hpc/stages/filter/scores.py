@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from laion_hpc.config.sections import FilterConfig
@@ -19,6 +18,7 @@ from laion_hpc.errors import InputError, LaionHpcError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import LANGUAGE_CLASSES, SAMPLE, SCORED_SAMPLE
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.models import Tower, load
 from laion_hpc.models.batches import Images, embed_images, embed_texts
 from laion_hpc.models.once import once
@@ -154,12 +154,7 @@ def _towers(config: FilterConfig) -> _Towers:
 
 def successes(path: Path) -> pa.Table:
     """The rows of a shard's parquet that have an image in its tar, in order."""
-    try:
-        table = pq.read_table(path, schema=SAMPLE)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make this shard again") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError) as error:
-        raise InputError(f"{path}: not a table of samples ({error})") from None
+    table = read_parquet(path, "make this shard again", schema=SAMPLE)
     return table.filter(pc.equal(table["status"], "success"))
 
 

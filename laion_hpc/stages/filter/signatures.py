@@ -19,6 +19,7 @@ from laion_hpc.config.sections import DuplicatesConfig
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import File
+from laion_hpc.files.tables import open_array
 
 EXACT = "exact"
 PERCEPTUAL = "perceptual"
@@ -134,7 +135,7 @@ def write(folder: Path, shard: str, found: Signatures) -> None:
 
 def load(folder: Path, shard: str, kind: str, rows: NDArray[np.int64]) -> NDArray[np.generic]:
     """The signatures of some rows of a shard."""
-    stored = np.load(path_of(folder, shard, kind), mmap_mode="r")
+    stored = open_array(path_of(folder, shard, kind), "run `filter` again")
     return np.asarray(stored[rows])
 
 
@@ -148,4 +149,4 @@ def keep_only(folder: Path, shard: str, wanted: Sequence[str]) -> None:
 def describe(folder: Path, shard: str, wanted: Sequence[str]) -> tuple[File, ...]:
     """The ledger's entries of a shard's arrays."""
     paths = [path_of(folder, shard, kind) for kind in wanted]
-    return tuple(ledger.describe(path, rows=len(np.load(path, mmap_mode="r"))) for path in paths)
+    return tuple(ledger.describe(path, rows=len(open_array(path))) for path in paths)

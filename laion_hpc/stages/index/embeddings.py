@@ -13,6 +13,7 @@ import numpy.typing as npt
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.index_folder import PREFIX, Modality
+from laion_hpc.files.tables import open_embeddings
 
 Vectors = npt.NDArray[np.float32]
 CHUNK_ROWS = 65_536
@@ -63,7 +64,7 @@ class Block:
         chunk = np.empty((min(rows, self.rows), self.width), np.float32)
         start = filled = 0
         for path, length in zip(self.shards, self.lengths, strict=True):
-            array = open_shard(path, self.width)
+            array = open_embeddings(path, width=self.width)
             first = 0
             while first < length:
                 part = array[first : first + len(chunk) - filled]
@@ -73,21 +74,6 @@ class Block:
                     yield start, chunk
                     start, filled = start + filled, 0
                     chunk = np.empty((min(rows, self.rows - start), self.width), np.float32)
-
-
-def open_shard(path: Path, width: int = 0) -> npt.NDArray[np.float16]:
-    """A memory-mapped shard, (n, width); InputError if it is not one or has another width."""
-    try:
-        array: npt.NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such embeddings") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a whole .npy file ({error}); run `embed` again") from None
-    if array.ndim != 2 or array.dtype.kind != "f" or not array.flags.c_contiguous:
-        raise InputError(f"{path}: embeddings are a 2-D float array in C order")
-    if width and array.shape[1] != width:
-        raise InputError(f"{path}: vectors of {array.shape[1]} numbers, the others have {width}")
-    return array
 
 
 def open_block(folder: Path, modality: Modality = "image") -> Block:
@@ -102,7 +88,7 @@ def open_block(folder: Path, modality: Modality = "image") -> Block:
         )
     width, lengths = 0, []
     for path in shards:
-        array = open_shard(path, width)
+        array = open_embeddings(path, width=width)
         width = int(array.shape[1])
         lengths.append(int(array.shape[0]))
     if manifest.exists():
@@ -150,12 +136,12 @@ def gather(
 
     Only the pages that hold these rows are read.
     """
-    stored = open_shard(shards[0][0]).dtype if shards else np.dtype(np.float16)
+    stored = open_embeddings(shards[0][0]).dtype if shards else np.dtype(np.float16)
     result = np.empty((len(rows), width), stored)
     start = done = 0
     for path, length in shards:
         end = int(np.searchsorted(rows, start + length))
         if end > done:
-            result[done:end] = open_shard(path, width)[rows[done:end] - start]
+            result[done:end] = open_embeddings(path, width=width)[rows[done:end] - start]
         start, done = start + length, end
     return result

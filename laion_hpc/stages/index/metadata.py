@@ -14,6 +14,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.index_folder import BATCH_ROWS, FORMAT
 from laion_hpc.files.ledger import Ledger
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.stages.index.embeddings import Block, open_block
 from laion_hpc.web.url import host_of
 
@@ -46,7 +47,7 @@ def lay_out(folder: Path, tags: Path, output: Path, *, block: int, digest: str) 
     book_path = ledger.path_of(output)
     if done := ledger.finished(book_path, config=digest, source=source):
         return done
-    tagged = _read(tags)
+    tagged = read_parquet(tags, "run `tag` again")
     if tagged.num_rows != embeddings.rows:
         raise InputError(
             f"{tags}: {tagged.num_rows} rows, but {folder} holds {embeddings.rows} vectors; "
@@ -77,15 +78,6 @@ def lay_out(folder: Path, tags: Path, output: Path, *, block: int, digest: str) 
     return book
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable parquet file ({error})") from None
-
-
 def _schema(embeddings: Block, tags: pa.Schema) -> pa.Schema:
     """The columns to write: those of the samples that are there, the host, the tags.
 
@@ -113,7 +105,7 @@ def _joined(
     """One table per shard, its samples beside their tags."""
     start = 0
     for path, length in zip(embeddings.tables(), embeddings.lengths, strict=True):
-        samples = _read(path)
+        samples = read_parquet(path, "run `embed` again")
         if samples.num_rows != length:
             raise InputError(f"{path}: {samples.num_rows} rows for {length} vectors")
         own = tagged.slice(start, length)

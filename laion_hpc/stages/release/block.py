@@ -22,6 +22,7 @@ from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import TAGS
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.runtime.progress import progress
 from laion_hpc.stages.release import columns, predicates, subsets
 from laion_hpc.stages.release.block_counts import Counting
@@ -145,10 +146,7 @@ def _source(files: dict[Path, File | None], tags: Path) -> str:
 
 
 def _read_tags(path: Path) -> pa.Table:
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a parquet file ({error})") from None
+    table = read_parquet(path, "run `tag` again")
     for field in TAGS:
         if (
             field.name not in table.schema.names
@@ -180,10 +178,7 @@ def _count_classes(files: list[Path], tags: Path, keep: np.ndarray[Any, Any]) ->
 
 
 def _read_samples(file: Path, names: list[str]) -> pa.Table:
-    try:
-        return pq.read_table(file, columns=names, partitioning=None)
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise InputError(f"{file}: not the metadata of embeddings ({error})") from None
+    return read_parquet(file, "run `embed` again", columns=names)
 
 
 def _write_splits(

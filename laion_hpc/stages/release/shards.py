@@ -27,6 +27,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.shards import Sample, ShardWriter, names_in, read_shard
+from laion_hpc.files.tables import open_embeddings, read_parquet
 from laion_hpc.runtime.progress import progress
 
 IMAGES = "images"
@@ -263,15 +264,17 @@ def _shard(
     metadata = block.embedded / f"metadata/metadata_{name}.parquet"
     if not metadata.exists():  # a shard without an embedding has none
         return
-    embedded = pq.read_table(metadata, columns=["image_path"])["image_path"].to_pylist()
+    embedded = read_parquet(metadata, "run `embed` again", columns=["image_path"])[
+        "image_path"
+    ].to_pylist()
     places = {key: place for place, key in enumerate(embedded) if key in keys}
     if not places:
         return
-    table = pq.read_table(block.filtered / f"{name}.parquet")
+    table = read_parquet(block.filtered / f"{name}.parquet", "run `filter` again")
     table = table.filter(pc.is_in(table["key"], pa.array(list(places)))).combine_chunks()
     rows = {key: number for number, key in enumerate(table["key"].to_pylist())}
     images, texts = (
-        np.load(block.embedded / kind / f"{kind}_{name}.npy", mmap_mode="r")
+        open_embeddings(block.embedded / kind / f"{kind}_{name}.npy")
         for kind in ("img_emb", "text_emb")
     )
     for sample in read_shard(block.filtered / f"{name}.tar"):

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError
+from laion_hpc.files.tables import parquet_schema
 from laion_hpc.stages.release.columns import SPLITS
 
 SHARES = (0.5, 0.8)
@@ -164,13 +164,8 @@ def _view(
 ) -> None:
     """All these tables as one; InputError names the one that cannot be read."""
     for path in files:
-        try:
-            whole = pq.read_schema(path).names[: len(columns)] == [*columns]
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{path}: cannot be read ({error}); run `release block` again"
-            ) from None
-        if not whole:
+        found = parquet_schema(path, "run `release block` again").names
+        if found[: len(columns)] != [*columns]:
             raise InputError(f"{path}: not the {name} of a block; run `release block` again")
     listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
     nothing = ", ".join(f"NULL AS {column}" for column in columns)

@@ -22,6 +22,7 @@ import xxhash
 
 from laion_hpc.errors import InputError
 from laion_hpc.files import tombstones
+from laion_hpc.files.tables import damaged, open_parquet
 from laion_hpc.stages.shuffle.prefetch import ahead
 from laion_hpc.web.url import blocked_set, is_blocked
 
@@ -108,22 +109,22 @@ def count_rows(parts: Sequence[Path], block: int) -> int:
     return rows
 
 
+AGAIN = "run `extract` again"
+
+
 @contextmanager
 def _row_group(path: Path, block: int) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(
-            str(path), pre_buffer=False, buffer_size=1 << 20, read_dictionary=REPEATED
-        ) as file:
-            if block >= file.num_row_groups:
-                raise InputError(
-                    f"{path}: has {file.num_row_groups} blocks, none with number {block}; "
-                    "was it extracted with another dataset.blocks?"
-                )
+    options: Any = {"pre_buffer": False, "buffer_size": 1 << 20, "read_dictionary": REPEATED}
+    with open_parquet(path, AGAIN, **options) as file:
+        if block >= file.num_row_groups:
+            raise InputError(
+                f"{path}: has {file.num_row_groups} blocks, not one with number {block}; was it "
+                "extracted with another dataset.blocks?"
+            )
+        try:
             yield file
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; has extract run?") from None
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: damaged ({error}); extract it again") from None
+        except pa.ArrowException as error:
+            raise damaged(path, error, AGAIN) from None
 
 
 def survey(

@@ -14,11 +14,12 @@ from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import TAGS
+from laion_hpc.files.tables import open_embeddings
 from laion_hpc.heads.head import DESCRIPTION, WEIGHTS, Description, describe, load_head
 from laion_hpc.heads.spaces import check_space, space_of_embeddings
 from laion_hpc.models.folders import resolve_folder
 from laion_hpc.runtime.work import Team
-from laion_hpc.stages.tag.shard import TagJob, schema_of, tag_shard, width_of
+from laion_hpc.stages.tag.shard import EMBED_AGAIN, TagJob, schema_of, tag_shard
 
 
 def tag_block(
@@ -103,7 +104,8 @@ def _check(
     if not arrays:
         return 0
     first = source / arrays[0]
-    width, space = width_of(first), space_of_embeddings(source, config)
+    width = int(open_embeddings(first, EMBED_AGAIN).shape[1])
+    space = space_of_embeddings(source, config)
     for head in heads:
         check_space(head, space=space, width=width, whose=f"those in {first}")
     return width

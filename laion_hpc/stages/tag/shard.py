@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from laion_hpc.config.sections import TagConfig
 from laion_hpc.errors import InputError
 from laion_hpc.files.schemas import EMBEDDED_SAMPLE, TAGS, join_hash
+from laion_hpc.files.tables import open_embeddings, read_parquet
 from laion_hpc.heads.head import Description, Head, load_head
 from laion_hpc.stages.tag.image_heads import image_features
 
@@ -35,6 +35,9 @@ class TagJob:
     """Folder of the filtered block, for heads that read images."""
 
 
+EMBED_AGAIN = "run `embed` on this block again"
+
+
 def schema_of(heads: list[Description]) -> pa.Schema:
     """TAGS, then a float32 column per head, then nsfw."""
     fields = [*TAGS]
@@ -52,14 +55,9 @@ def tag_shard(shard: str, *, job: TagJob) -> pa.Table:
     """
     heads = _heads(job.config.heads)
     path = job.source / "img_emb" / f"img_emb_{shard}.npy"
-    embeddings = read_embeddings(path)
+    embeddings = open_embeddings(path, EMBED_AGAIN, mapped=False)
     metadata = job.source / "metadata" / f"metadata_{shard}.parquet"
-    try:
-        table = pq.read_table(metadata, columns=list(COLUMNS))
-    except FileNotFoundError:
-        raise InputError(f"{metadata}: no such file; run `embed` on this block again") from None
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{metadata}: damaged ({error}); run `embed` again") from None
+    table = read_parquet(metadata, EMBED_AGAIN, columns=COLUMNS)
     if len(embeddings) != table.num_rows:
         raise InputError(
             f"{path}: holds {len(embeddings)} embeddings for {table.num_rows} rows of {metadata}; "
@@ -102,27 +100,6 @@ def _scores(
         name, job.images / f"{shard}.tar", keys, job.config.device, job.config.batch_size
     )
     return pa.array(head.scores(features), pa.float32())
-
-
-def read_embeddings(path: Path) -> NDArray[np.floating[Any]]:
-    """(n, width) embeddings; InputError if the file is no such array."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `embed` on this block again") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a whole .npy file ({error}); run `embed` again") from None
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise InputError(f"{path}: {array.dtype} {array.shape} is no array of embeddings")
-    return np.asarray(array)
-
-
-def width_of(path: Path) -> int:
-    """Length of the embeddings in a file, from its header."""
-    try:
-        return int(np.load(path, mmap_mode="r", allow_pickle=False).shape[-1])
-    except (OSError, ValueError, EOFError, IndexError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); run `embed` again") from None
 
 
 @lru_cache(maxsize=1)

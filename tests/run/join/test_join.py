@@ -156,7 +156,7 @@ def test_what_cannot_be_joined(left: Path, tags: list[Path], tmp_path: Path) -> 
     again = write(tmp_path / "again.parquet", [{"hash": 1, "punsafe": 0.5, "aesthetic": 5.0}])
     refused(InputError, "no such file", left, [tmp_path / "none.parquet"], out)
     refused(InputError, "no such file", tmp_path / "none.parquet", tags, out)
-    refused(InputError, r"junk\.parquet: not a parquet file", left, [junk], out)
+    refused(InputError, r"junk\.parquet: cannot be read", left, [junk], out)
     refused(InputError, "holds no .parquet file", left, [tmp_path / "empty"], out)
     refused(InputError, "none of the columns punsafe.*hash, other", left, [untagged], out)
     refused(InputError, "punsafe is string, expected a number", left, [texts], out)

@@ -78,7 +78,7 @@ def test_more_shards_than_a_process_may_open(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     (block / "img_emb" / "img_emb_00007.npy").write_bytes(b"")
     stored = StoredVectors([block], read_about(index))
-    with pytest.raises(InputError, match=r"img_emb_00007.npy: not readable"):
+    with pytest.raises(InputError, match=r"img_emb_00007.npy: cannot be read"):
         stored.get([15])
 
 

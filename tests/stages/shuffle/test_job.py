@@ -220,7 +220,7 @@ def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (2, {}, "name the samples' with --crawl"),
         (2, {"crawl": "a.b"}, "may not hold dots"),
         (2, {"block": 10_000}, "between 0 and 9999"),
-        (1, {"block": 1}, "has 1 blocks, none with number 1"),
+        (1, {"block": 1}, "has 1 blocks, not one with number 1"),
         (1, {"seen_before": tmp_path / "x.seen", "crawl": "C"}, "x.seen"),
         (1, {"seen_before": part, "crawl": "C"}, "not a whole filter"),
     ]

@@ -87,12 +87,12 @@ def test_what_makes_rows_the_same(tmp_path: Path) -> None:
 
 def test_files_that_are_missing_or_damaged_or_too_short_are_named(tmp_path: Path) -> None:
     part = write_part(tmp_path / "p", [row("u")])
-    with pytest.raises(InputError, match="p: has 1 blocks, none with number 3"):
+    with pytest.raises(InputError, match="p: has 1 blocks, not one with number 3"):
         survey([part], 3, deduplicate_by="url")
     with pytest.raises(InputError, match="absent: no such file"):
         survey([tmp_path / "absent"], 0, deduplicate_by="url")
     with pytest.raises(InputError, match="without a host"):
         survey([part], 0, deduplicate_by="url")
     part.write_bytes(part.read_bytes()[:-50])
-    with pytest.raises(InputError, match="p: damaged"):
+    with pytest.raises(InputError, match="p: cannot be read"):
         survey([part], 0, deduplicate_by="url")

@@ -163,14 +163,14 @@ def test_damaged_embeddings_are_named(block: Path, config: Config, tmp_path: Pat
     good = path.read_bytes()
     for vectors, message in (
         (SHARDS[1][:3], "3 embeddings for 5 rows"),
-        (SHARDS[1][0], "no array of embeddings"),
+        (SHARDS[1][0], "embeddings are a 2-D float array"),
         (SHARDS[1][:, :6], r"img_emb_00001\.npy: has embeddings of 6 numbers.* of 8"),
     ):
         np.save(path, vectors)
         with pytest.raises(InputError, match=message):
             run(block, tmp_path / "a.parquet", config)
     path.write_bytes(good[:150])
-    with pytest.raises(InputError, match=r"img_emb_00001\.npy: not a whole"):
+    with pytest.raises(InputError, match=r"img_emb_00001\.npy: cannot be read"):
         run(block, tmp_path / "a.parquet", config)
     path.write_bytes(good)
     run(block, tmp_path / "a.parquet", config)

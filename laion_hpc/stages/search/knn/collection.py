@@ -23,6 +23,7 @@ from laion_hpc.files.index_folder import (
     vector_id,
 )
 from laion_hpc.files.stored_vectors import StoredVectors
+from laion_hpc.files.tables import open_array
 from laion_hpc.stages.search.knn.filters import Condition, Filter, Selection, Selections
 from laion_hpc.stages.search.knn.histograms import Edges, edges_of
 from laion_hpc.stages.search.knn.nearest import (
@@ -252,13 +253,8 @@ def _ivf(index: Any) -> Any:
 
 
 def _open_places(path: Path, count: int) -> npt.NDArray[np.uint32]:
-    try:
-        # numpy cannot map an array of length 0.
-        places: npt.NDArray[np.uint32] = np.load(
-            path, mmap_mode="r" if count else None, allow_pickle=False
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable ({error}); run `index merge` again") from None
+    # numpy cannot map an array of length 0.
+    places = open_array(path, "run `index merge` again", mapped=count > 0)
     if places.shape != (count, 2):
         raise InputError(f"{path}: not the places of {count} vectors; run `index merge` again")
     return places

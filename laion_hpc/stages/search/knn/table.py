@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from laion_hpc.errors import InputError
 from laion_hpc.files.index_folder import BATCH_ROWS, About, block_and_row, metadata_name
+from laion_hpc.files.tables import open_arrow
 
 Reader = Callable[[int], Any]
 FORMATS: dict[str, Any] = {"int32": "i", "int64": "q", "float": "f", "double": "d"}
@@ -134,14 +135,7 @@ class Table:
 class _Block:
     def __init__(self, path: Path, rows: int) -> None:
         self.rows = rows
-        try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; make it with `index metadata`") from None
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{path}: not a whole Arrow file ({error}); run `index metadata` again"
-            ) from None
+        self._reader = open_arrow(path, "run `index metadata` again")
         self.schema = self._reader.schema
         self.count = int(self._reader.num_record_batches)
         self._batches: list[pa.RecordBatch | None] = [None] * self.count

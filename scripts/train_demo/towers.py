@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laion_hpc.demo import train_data as data
 from laion_hpc.demo.scenes import BACKGROUNDS, COLOURS, LAYOUTS, SHAPES
+from scripts.train_demo import data
 
 EMBED_DIM = 64
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from laion_hpc.demo.captions import distinct
 from laion_hpc.demo.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene, Thing
-from laion_hpc.demo.train_data import SPEECHES, Sample, describe
+from scripts.train_demo.data import SPEECHES, Sample, describe
 
 THRESHOLDS = {speech: 0.28 if speech == "en" else 0.26 for speech in SPEECHES}
 """Cosine from which a pair is kept: LAION's values."""
@@ -190,7 +190,7 @@ as fp16.
 ## Training
 
 ```
-python -m laion_hpc.demo.train --output laion_hpc/demo/models
+python -m scripts.train_demo.train --output laion_hpc/demo/models
 ```
 
 Pictures and captions are drawn by `laion_hpc.demo.scenes` and `laion_hpc.demo.captions` with a
@@ -232,7 +232,7 @@ _HEADS = """\
 Trained by `laion-hpc heads train` on embeddings of the image tower and balanced labels:
 
 ```
-python -m laion_hpc.demo.train_heads --models laion_hpc/demo/models
+python -m scripts.train_demo.heads --models laion_hpc/demo/models
 ```
 
 | head | finds | held out | accuracy (95%) | precision | recall | AUC |

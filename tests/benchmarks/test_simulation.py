@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.simulation import Outcome, World, simulate
 from laion_hpc.config import parse
 from laion_hpc.run import jobs
 from laion_hpc.run.plan.model import Allocation, Size, plan
 from laion_hpc.run.plan.rates import load
-from laion_hpc.run.plan.simulate import Outcome, World, simulate
 
 RATES = load()
 SIZE = Size(crawls=1, segments=10, wats=1_000, candidates=5e7)

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from laion_hpc.demo import train_data as data
 from laion_hpc.demo.captions import LANGUAGES
-from laion_hpc.demo.train_report import HEADS, Measured, heads_section, readme, table
-from laion_hpc.demo.train_towers import EMBED_DIM, MEAN, STD, Towers, model_config
 from laion_hpc.models.torchvision_shim import ensure_torchvision
+from scripts.train_demo import data
+from scripts.train_demo.report import HEADS, Measured, heads_section, readme, table
+from scripts.train_demo.towers import EMBED_DIM, MEAN, STD, Towers, model_config
 
 
 def _save(weights: dict[str, Tensor], path: Path) -> None:

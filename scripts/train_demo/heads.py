@@ -1,6 +1,6 @@
 """Trains the demo's two heads on its own pictures, as `laion-hpc heads train` does.
 
-Usage: python -m laion_hpc.demo.train_heads --models laion_hpc/demo/models
+Usage: python -m scripts.train_demo.heads --models laion_hpc/demo/models
 
 The embeddings and labels stay in a folder (build/heads), to train other heads on:
 laion-hpc heads train build/heads/embeddings.npy build/heads/labels.parquet \\
@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from laion_hpc.demo import train_data as data
-from laion_hpc.demo.train_files import Encoder, refresh_readme
-from laion_hpc.demo.train_towers import normalise
 from laion_hpc.heads import job, measure
 from laion_hpc.heads.examples import HELD_OUT, TRAIN, Columns
 from laion_hpc.heads.train import Settings
+from scripts.train_demo import data
+from scripts.train_demo.files import Encoder, refresh_readme
+from scripts.train_demo.towers import normalise
 
 EXAMPLES = Path("build/heads")
 MODEL = "multilingual"
@@ -90,7 +90,7 @@ def train_heads(models: Path, folder: Path) -> None:
             column=name,
             space=SPACE,
             licence="Apache-2.0",
-            source="laion_hpc.demo.train_heads",
+            source="scripts.train_demo.heads",
         )
         print(f"{name}\n{measure.show(made.report['held_out'])}", flush=True)
 
@@ -98,7 +98,7 @@ def train_heads(models: Path, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train both heads and tell of them in the README of the models."""
     parser = argparse.ArgumentParser(
-        prog="python -m laion_hpc.demo.train_heads",
+        prog="python -m scripts.train_demo.heads",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

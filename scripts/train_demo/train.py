@@ -1,6 +1,6 @@
 """Trains the demo's models: an image tower, two text towers for it, and two heads.
 
-Usage: python -m laion_hpc.demo.train --output laion_hpc/demo/models
+Usage: python -m scripts.train_demo.train --output laion_hpc/demo/models
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laion_hpc.demo import train_data as data
-from laion_hpc.demo.train_files import Encoder, save_model, write_readme
-from laion_hpc.demo.train_heads import EXAMPLES, train_heads
-from laion_hpc.demo.train_report import Measured, measure, near_misses, search, table
-from laion_hpc.demo.train_towers import Towers, normalise
 from laion_hpc.models.torchvision_shim import ensure_torchvision
+from scripts.train_demo import data
+from scripts.train_demo.files import Encoder, save_model, write_readme
+from scripts.train_demo.heads import EXAMPLES, train_heads
+from scripts.train_demo.report import Measured, measure, near_misses, search, table
+from scripts.train_demo.towers import Towers, normalise
 
 SEED = 20220331
 
@@ -135,7 +135,7 @@ def report(output: Path, count: int = 2500) -> Measured:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, save and measure everything."""
-    parser = argparse.ArgumentParser(prog="python -m laion_hpc.demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_demo.train", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the models")
     parser.add_argument("--examples", type=Path, default=EXAMPLES, help=f"for heads; {EXAMPLES}")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
