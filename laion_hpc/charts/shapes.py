@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 LOG_FROM = 200
-"""Bars whose largest is so many times the smallest are drawn on a log scale, and say so."""
+"""Bars whose largest is this number of times the smallest are drawn on a log scale, and say so."""
 LOG_BINS_FROM = 50
 """The same of the bins of a histogram that may be drawn so: thin tails are what people look for."""
 LOG_LENGTHS = "Lengths on a log scale."

@@ -26,7 +26,7 @@ class Finding:
 
 
 def exact(what: str, count: int, places: Sequence[str]) -> Finding:
-    """A finding on `count` fates by rule, of which those at `places` are not as they should be."""
+    """A finding on `count` outcomes by rule; those at `places` are wrong."""
     measured = f"{count:,} as expected" if not places else f"{len(places):,} of {count:,} wrong"
     return Finding(what, measured, "all", not places, tuple(places[:SHOWN_PLACES]))
 

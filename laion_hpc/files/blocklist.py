@@ -15,7 +15,7 @@ def read_digests(path: str, key: str, kinds: Mapping[int, str]) -> frozenset[str
     """The digests of a file, in lower case; what comes after `#` is a comment. Empty path: none.
 
     `kinds` has the name of a digest for each number of hex digits that one may have. UsageError,
-    which begins with the config's `key`, names the line that is none.
+    which begins with the config's `key`, names the invalid line.
     """
     if not path:
         return frozenset()
@@ -32,6 +32,6 @@ def read_digests(path: str, key: str, kinds: Mapping[int, str]) -> frozenset[str
             continue
         if len(digits) not in kinds or not _HEX.issuperset(digits):
             known = " or ".join(f"{name} ({size} hex digits)" for size, name in kinds.items())
-            raise UsageError(f"{key}: {path}:{number}: {digits!r} is no {known}")
+            raise UsageError(f"{key}: {path}:{number}: {digits!r}: expected {known}")
         digests.add(digits.lower())
     return frozenset(digests)

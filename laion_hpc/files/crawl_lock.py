@@ -45,7 +45,7 @@ class Lock:
 
 
 def read_lock(path: Path) -> Lock:
-    """Read a lock file; UsageError that says how to make it if it is missing or is none."""
+    """Read a lock file; UsageError that says how to make it if it is missing or invalid."""
     try:
         data = json.loads(path.read_bytes())
         lock = Lock(

@@ -64,7 +64,7 @@ SAMPLE = pa.schema(
         _field("caption", pa.string(), "alt text"),
         _field("status", pa.string(), "success, failed_to_download or failed_to_resize"),
         _field(
-            "error_message", pa.string(), "reason of the failure (see download.fates); or empty"
+            "error_message", pa.string(), "reason of the failure (see docs/download.md); or empty"
         ),
         _field("http_status", pa.int32(), "last HTTP status; 0 if there was no answer"),
         _field("final_url", pa.string(), "URL after redirects; empty if no answer"),
@@ -81,7 +81,7 @@ SAMPLE = pa.schema(
         *_PROVENANCE,
     ]
 )
-"""`download`: every input row with its fate, in input order, one parquet beside each tar."""
+"""`download`: every input row with its outcome, in input order, one parquet beside each tar."""
 
 SCORED_SAMPLE = pa.schema(
     [

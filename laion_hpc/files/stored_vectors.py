@@ -42,7 +42,7 @@ class StoredVectors:
     def __init__(self, folders: Sequence[Path], about: About) -> None:
         """Folders of `embed`, in any order, at least one for each block of the index.
 
-        InputError for a folder that is none, or a block that no folder holds: a block is known
+        InputError for a folder that is not one, or a block that no folder holds: a block is known
         by the fingerprint of its embeddings, which the index remembers. Folders of other indices
         are left alone.
         """

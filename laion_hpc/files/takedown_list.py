@@ -99,7 +99,7 @@ def of(config: Config) -> Takedowns:
 
 
 def read(path: Path) -> Takedowns:
-    """The list in a file; empty if there is none. UsageError names the line that is no entry."""
+    """The list in a file; empty if there is none. UsageError names the invalid line."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:

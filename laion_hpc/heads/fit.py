@@ -38,7 +38,7 @@ class Schedule:
     weight_decay: float = 1e-2
 
     def steps(self, samples: int) -> int:
-        """How many steps are made with so many samples."""
+        """How many steps are made with this number of samples."""
         return max(self.least_steps, math.ceil(self.epochs * samples / self.batch))
 
 

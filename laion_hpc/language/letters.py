@@ -16,7 +16,7 @@ from laion_hpc.language.model import INVALID, LOWER_BITS
 from laion_hpc.runtime.compiled import part
 
 READ_BYTES = 10_000
-"""What comes after so many bytes of a text is not looked at (kMaxNumInputBytesToConsider)."""
+"""What comes after this number of bytes of a text is ignored (kMaxNumInputBytesToConsider)."""
 
 ROOM = 4 * READ_BYTES + 64
 """Bytes that the letters can need: every one a span of its own, and longer in lower case."""

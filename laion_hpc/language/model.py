@@ -13,13 +13,13 @@ FILE = Path(__file__).with_name("cld3.npz")
 """Made from CLD3's source by scripts/make_language_model.py; see NOTICE.md."""
 
 LOWER_BITS = 21
-"""A code point has so many bits."""
+"""Bits of a code point."""
 
 INVALID = 255
 """Stands for the script of code points that may not be interchanged."""
 
 LANES = 16
-"""Columns of weights are in groups of so many, the last filled up with zeros."""
+"""Columns of weights are in groups of this number, the last filled up with zeros."""
 
 
 class Model(NamedTuple):

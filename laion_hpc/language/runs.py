@@ -22,7 +22,7 @@ _BEGIN, _END = 94, 36
 _SEED = 0xBEEF
 _FACTOR = np.uint32(0x5BD1E995)
 _LEADING = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
-"""Leaves so many bytes of a word."""
+"""Bytes that are left of a word."""
 
 _N1, _N2, _N3, _N4 = map(np.uint32, ROWS)
 

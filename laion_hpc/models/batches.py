@@ -173,7 +173,7 @@ def _fewer(tar: Path, found: int, listed: int) -> InputError:
 def decode(data: bytes, least: int | None = None) -> Image.Image | None:
     """The image in RGB, or None if it cannot be decoded whole.
 
-    With `least`, a JPEG whose shorter side stays at or above so many pixels is decoded at 1/2, 1/4
+    With `least`, a JPEG whose shorter side stays at or above it, in pixels, is decoded at 1/2, 1/4
     or 1/8 of its size, which libjpeg does in the DCT, for a fraction of the time.
     """
     try:

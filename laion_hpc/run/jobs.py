@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from laion_hpc.config import Config
 
 Wanted = Callable[[Config, int], bool]
-"""Whether a config with so many crawls has a rule's jobs."""
+"""Whether a config with this number of crawls has a rule's jobs."""
 
 
 def always(_config: Config, _crawls: int) -> bool:

@@ -96,7 +96,7 @@ class Hosts:
         state.rest_status = status
 
     def slow_down(self, host: str, interval: float) -> None:
-        """The host's robots.txt asks for so many seconds between the starts of two requests."""
+        """The host's robots.txt asks for these seconds between the starts of two requests."""
         if interval:
             self._state(host).interval = interval
 

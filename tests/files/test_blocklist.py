@@ -39,7 +39,7 @@ def test_a_line_that_is_no_digest_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_digests(str(path), "download.hash_blocklist", KINDS)
     assert str(caught.value) == (
-        f"download.hash_blocklist: {path}:2: {line!r} is no MD5 (32 hex digits) "
+        f"download.hash_blocklist: {path}:2: {line!r}: expected MD5 (32 hex digits) "
         "or SHA-256 (64 hex digits)"
     )
 

@@ -48,7 +48,7 @@ class DuplicatesConfig(Section):
         None,
         ge=0,
         le=16,
-        description="Images whose 64-bit pHashes differ in at most so many bits, such as 4.",
+        description="Images whose 64-bit pHashes differ in at most this number of bits, such as 4.",
     )
     semantic: float | None = Field(
         None,

@@ -5,7 +5,7 @@
   laion-hpc plan config/config.yaml --crawls 10 --candidates 50e9
   laion-hpc plan config/config.yaml --json
 
-The amounts come from the lock files of the config's crawls, or with --crawls from so many crawls
+The amounts come from the lock files of the config's crawls, or with --crawls N from N crawls
 of Common Crawl's size. --candidates says how many links reach `download` after deduplication.
 The rates are those of laion_hpc/run/plan/rates.yaml, which tells for each whether it was measured;
 --rates FILE takes your own.
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allocation", default="", metavar="NAME=N,…", help="what may be used")
     parser.add_argument("--candidates", metavar="N", help="links after deduplication, such as 5e9")
     parser.add_argument(
-        "--crawls", type=int, metavar="N", help="so many whole crawls instead of the config's"
+        "--crawls", type=int, metavar="N", help="N whole crawls instead of the config's"
     )
     parser.add_argument("--rates", type=Path, metavar="FILE", help="rates of your own")
     parser.add_argument("--json", action="store_true", help="every number, for programs")

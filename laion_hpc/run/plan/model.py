@@ -328,6 +328,6 @@ def total(rates: Iterable[Rate], amounts: Mapping[str, float]) -> float:
     result = 0.0
     for rate in rates:
         if rate.per not in amounts:
-            raise UsageError(f"rates: per: {rate.per!r} is none of {', '.join(sorted(amounts))}")
+            raise UsageError(f"rates: per: {rate.per!r} is not one of {', '.join(sorted(amounts))}")
         result += rate.value * amounts[rate.per]
     return result

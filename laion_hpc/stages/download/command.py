@@ -1,7 +1,7 @@
 """Download the images of a list of URLs into tar shards that webdataset reads.
 
 The input is a parquet of `laion-hpc shuffle`, or any parquet with a column of URLs and,
-perhaps, one of captions. Every row ends up in a shard's parquet with its fate; the images that
+perhaps, one of captions. Every row ends up in a shard's parquet with its outcome; the images that
 came through are in the tar beside it, in the order of the input.
 
   laion-hpc download results/CC-MAIN-2022-05/shuffle/0007.parquet --output download/0007
@@ -12,7 +12,7 @@ Run the same command again after a failure or a kill: finished shards are kept. 
 --retry-failed those of them are added to in which samples timed out or met a passing error.
 
 Set download.user_agent in the config to a name with a page or address where site owners can reach
-you; without one no public server is asked. docs/download.md explains fates and manners.
+you; without one no public server is asked. docs/download.md explains outcomes and manners.
 """
 
 from __future__ import annotations

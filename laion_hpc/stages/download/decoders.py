@@ -172,7 +172,7 @@ class Decoders:
         Its reason is `decoder_crashed` if it kills or hangs a child.
 
         Killed twice, to be exact: once may have been the kernel, short of memory because of
-        others, and would give another fate in another run.
+        others, and would give another outcome in another run.
         """
         encoded = json.dumps(boxes).encode() if boxes else b""
         killed = 0

@@ -55,7 +55,7 @@ def open_source(
     boxes_column: str = "",
     samples_per_shard: int = 10_000,
 ) -> Source:
-    """Look at a parquet. InputError if it is none, UsageError if the columns are not there."""
+    """Look at a parquet. InputError if it is not one, UsageError if the columns are not there."""
     with _parquet(path) as file:
         names = file.schema_arrow.names
         groups = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]

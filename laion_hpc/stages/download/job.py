@@ -40,7 +40,7 @@ def download(
 ) -> Ledger | None:
     """Make the shards of `source` that `output` does not hold yet, and its manifest.
 
-    With `retry_failed` the samples of finished shards that may fare better now (`fates.may_heal`)
+    With `retry_failed` the samples of finished shards that may succeed now (`outcomes.may_heal`)
     are asked for again.
 
     Returns the manifest's ledger, or None in an MPI rank that only worked. Raises UsageError

@@ -23,17 +23,17 @@ SECONDS = 1.0
 
 
 class Tally:
-    """A lane's counts: fates so far, empty reason for success."""
+    """A lane's counts: outcomes so far, empty reason for success."""
 
     def __init__(self, path: Path, lane: int) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         self._at = lane * PLACE
-        self._fates: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
         self._last = 0.0
 
     def count(self, reason: str) -> None:
-        """One more sample has its fate."""
-        self._fates[reason] += 1
+        """One more sample has its outcome."""
+        self._outcomes[reason] += 1
         now = time.monotonic()
         if now - self._last >= SECONDS:
             self._last = now
@@ -45,30 +45,30 @@ class Tally:
         os.close(self._file)
 
     def _write(self) -> None:
-        record = json.dumps(dict(self._fates.most_common(100))).encode()
+        record = json.dumps(dict(self._outcomes.most_common(100))).encode()
         os.pwrite(self._file, record.ljust(PLACE)[:PLACE], self._at)
 
 
 def read(path: Path) -> Counter[str]:
     """The counts of all lanes together."""
-    fates: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     data = path.read_bytes() if path.exists() else b""
     for at in range(0, len(data), PLACE):
         try:
-            fates.update(json.loads(data[at : at + PLACE].strip(b"\0 ") or b"{}"))
+            outcomes.update(json.loads(data[at : at + PLACE].strip(b"\0 ") or b"{}"))
         except ValueError:
             # Read while it was written: the next look will do.
             continue
-    return fates
+    return outcomes
 
 
-def describe(fates: Counter[str], seconds: float) -> str:
+def describe(outcomes: Counter[str], seconds: float) -> str:
     """Rate, share of success and the three most frequent reasons of failure."""
-    done = fates.total()
+    done = outcomes.total()
     if not done:
         return ""
-    worst = [(reason, n) for reason, n in fates.most_common() if reason][:3]
-    parts = [f"{done / max(seconds, 1e-9):.0f}/s", f"{fates[''] / done:.0%} success"]
+    worst = [(reason, n) for reason, n in outcomes.most_common() if reason][:3]
+    parts = [f"{done / max(seconds, 1e-9):.0f}/s", f"{outcomes[''] / done:.0%} success"]
     return ", ".join(parts + [f"{reason} {n / done:.1%}" for reason, n in worst])
 
 
@@ -83,9 +83,11 @@ def shown(path: Path, label: str, total: int) -> Iterator[None]:
 
         def look() -> None:
             nonlocal before
-            fates = read(path)
-            bar.advance(max(0, fates.total() - before), describe(fates, time.monotonic() - started))
-            before = max(before, fates.total())
+            outcomes = read(path)
+            bar.advance(
+                max(0, outcomes.total() - before), describe(outcomes, time.monotonic() - started)
+            )
+            before = max(before, outcomes.total())
 
         def watch() -> None:
             while not stop.wait(SECONDS):

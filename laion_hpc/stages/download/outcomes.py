@@ -1,4 +1,4 @@
-"""The fate of a sample: success, or the reason of its failure in one word.
+"""The outcome of a sample: success, or the reason of its failure in one word.
 
 | reason | meaning |
 |---|---|

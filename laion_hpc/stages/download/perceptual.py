@@ -20,7 +20,7 @@ MOST_PIXELS = 512
 
 
 def read(name: str) -> tuple[str, ...]:
-    """The digests of a file, one a line (64 hex digits), sorted. UsageError if it is none."""
+    """The digests of a file, one a line (64 hex digits), sorted; UsageError for another file."""
     digests = read_digests(name, "download.perceptual_blocklist", {64: "PDQ hash"})
     try:
         import pdqhash  # noqa: F401

@@ -87,7 +87,7 @@ def _rewritten(path: Path, table: pa.Table, before: Ledger) -> tuple[File, ...] 
 
 
 def buried(table: pa.Table, gone: tombstones.Mask) -> pa.Table:
-    """A shard's table with the rows under `gone` as tombstones of the fate `taken_down`."""
+    """A shard's table with the rows under `gone` as tombstones with the outcome `taken_down`."""
     if not gone.any():
         return table
     mask = pa.array(gone)

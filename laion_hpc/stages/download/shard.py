@@ -76,7 +76,7 @@ class OpenShard:
 
     @property
     def complete(self) -> bool:
-        """True when every sample has its fate."""
+        """True when every sample has its outcome."""
         return not self._left
 
     def store(self, row: int, answer: Answer, picture: Picture, reason: str) -> None:

@@ -221,7 +221,7 @@ def whole_outline(
 def json_text(string: bytes) -> str:
     """The text of a JSON string without its quotes; what is no character becomes U+FFFD.
 
-    Raises BrokenRecordError if it holds an escape that is none.
+    Raises BrokenRecordError if it holds an invalid escape.
     """
     try:
         return string.decode() if b"\\" not in string else _decode_string(b'"%b"' % string)

@@ -75,7 +75,7 @@ def _copy(source: BinaryIO, to: BinaryIO, size: int) -> None:
 
 
 class _Limited:
-    """The next bytes of a stream, so many of them."""
+    """The next `count` bytes of a stream."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream, self._left = stream, size
@@ -112,7 +112,7 @@ def _without_rows(footer: _Struct) -> _Struct:
 
 
 def _moved(group: _Struct, by: int, ordinal: int) -> _Struct:
-    """A row group's metadata once its bytes are so many further on."""
+    """A row group's metadata once its bytes have moved by this number."""
 
     def further(struct: _Struct, numbers: tuple[int, ...]) -> _Struct:
         return [

@@ -79,7 +79,7 @@ def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
     """Extract one WAT (a path or URL) into the folder `parts`; a finished one is left alone.
 
     Returns its ledger, `parts/NAME.ledger.json`, which lists its runs; or a Failure if the WAT
-    cannot be fetched or opened or is none. Trouble with the output is raised.
+    cannot be fetched or opened, or is not a WAT. Trouble with the output is raised.
     """
     # Here, for a leader that leaves the work to others need not load all that it takes.
     from laion_hpc.stages.extract.external_sort import Candidates

@@ -3,7 +3,7 @@
 laion-hpc filter results/CRAWL/download/0007 --output results/CRAWL/filter/0007
 laion-hpc filter DOWNLOADED --output FILTERED --config config/my.yaml --processes 4
 
-Writes scores/SHARD.parquet with the similarity and fate of every downloaded sample, full shards
+Writes scores/SHARD.parquet with the similarity and outcome of every downloaded sample, full shards
 NNNNN.tar + NNNNN.parquet of the kept ones, and manifest.json last. Run again after a changed
 threshold, it cuts anew from the stored scores: no model, no GPU.
 

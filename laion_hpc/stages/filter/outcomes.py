@@ -29,10 +29,10 @@ def fates(
     fixed: Sequence[str],
     thresholds: ThresholdsConfig,
 ) -> list[str]:
-    """The fate of each of n samples: `kept` or the reason of the drop.
+    """The outcome of each of n samples: `kept` or the reason of the drop.
 
     `similarity` (n,) is compared in float32, as it is stored, with the threshold of the sample's
-    language class. `fixed` holds a fate of STICKY, which wins, or anything else.
+    language class. `fixed` holds an outcome of STICKY, which wins, or anything else.
     """
     lowest = {name: np.float32(getattr(thresholds, name)) for name in LANGUAGE_CLASSES}
     return [

@@ -114,7 +114,7 @@ def source_of(shard: str, job: ScoreJob, kinds: tuple[str, ...]) -> str:
 
 
 def make_scores(shard: str, job: ScoreJob) -> tuple[pa.Table, Signatures]:
-    """The scores of a shard, newly made; fates are of STICKY or empty.
+    """The scores of a shard, newly made; outcomes are of STICKY or empty.
 
     InputError if scoring is not allowed, or the tar is damaged or does not agree with its parquet.
     """
@@ -159,7 +159,7 @@ def successes(path: Path) -> pa.Table:
 
 
 def _score(tar: Path, config: FilterConfig, kinds: tuple[str, ...]) -> tuple[pa.Table, Signatures]:
-    """All samples of a shard with similarity, nsfw, and a fate of STICKY or empty."""
+    """All samples of a shard with similarity, nsfw, and an outcome of STICKY or empty."""
     table = successes(tar.with_suffix(".parquet"))
     captions = [text or "" for text in table["caption"].to_pylist()]
     classes = table["language_class"].to_pylist()

@@ -1,4 +1,4 @@
-"""Scores -> fates: thresholds for each sample, then duplicates among all that a block would keep.
+"""Scores -> outcomes: thresholds for each sample, then duplicates among those of a block.
 
 Scores and signatures are stored, so that all of this goes without a model and without an image.
 """
@@ -52,7 +52,7 @@ def score_shard(shard: str, *, job: ScoreJob) -> Ledger:
 
 
 def cut_shard(cut: Cut, *, job: ScoreJob) -> Ledger:
-    """Give every sample of a shard its fate; returns the shard's ledger."""
+    """Give every sample of a shard its outcome; returns the shard's ledger."""
     path = scores.ledger_path(cut.shard, job)
     table_path = scores.table_path(cut.shard, job)
     config = _digest(job, cut.duplicates)
@@ -186,6 +186,6 @@ def _by_thresholds(table: pa.Table, job: ScoreJob) -> list[str]:
 
 
 def _digest(job: ScoreJob, dropped: Duplicates) -> str:
-    """Of all that decides the fates besides the scores."""
+    """Of all that decides the outcomes besides the scores."""
     parts = job.config.thresholds.model_dump_json() + (repr(dropped) if dropped else "")
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -77,7 +77,7 @@ class Block:
 
 
 def open_block(folder: Path, modality: Modality = "image") -> Block:
-    """The shards of a block; InputError if the folder is none or disagrees with its manifest."""
+    """The shards of a block; InputError if it is not a folder or disagrees with its manifest."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one made by `embed`")
     manifest = folder / ledger.MANIFEST

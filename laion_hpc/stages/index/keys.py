@@ -12,7 +12,7 @@ FEW = 1_000
 MANY = 10_000_000
 """From it on vectors are quantised: whole ones would make a query read too much of the disk."""
 POINTS_PER_CELL = 39
-"""k-means wants at least so many training vectors per cell (faiss' own warning)."""
+"""k-means wants at least this number of training vectors per cell (faiss' own warning)."""
 PQ_BYTES = (256, 128, 64, 48, 32, 24, 16, 8, 4)
 """Code lengths in the order of preference; autofaiss tries the same."""
 TRAIN_PER_CELL = 256

@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 import numpy as np
 
 SLOTS = 1 << 18
-"""Clients are told apart by a salted hash of so many values: 2 MB; two of 1,000 share a slot
+"""Clients are told apart by a salted hash of this many values: 2 MB; two of 1,000 share a slot
 in one case of 250, and then share their rate."""
 
 

@@ -129,7 +129,7 @@ class Embedder:
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """An RGB image; RequestError for what is none, or has more than `max_pixels` pixels.
+    """An RGB image; RequestError for what is not an image, or has more than `max_pixels` pixels.
 
     The size is read from the header before anything is decoded.
     """

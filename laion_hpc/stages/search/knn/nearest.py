@@ -22,7 +22,7 @@ PASSED_OVER, COMPARED = 4_000_000, 50_000
 """Vectors whose bit is looked up, and vectors compared, for a selective filter whatever nprobe is:
 each some 10 ms of one core."""
 MANY_CELLS = 20
-"""More than one cell in so many is many."""
+"""From one cell in this number on, they are many."""
 FETCH_FACTOR = 8
 """Candidates looked at for each result wanted, at most, when duplicates are left out."""
 
@@ -57,7 +57,7 @@ def cells_to_visit(nprobe: int, cells: int, share: float, total: int) -> int:
 def nearest(
     index: Any, vector: Vectors, count: int, *, nprobe: int, selection: Selection | None
 ) -> Hits:
-    """The `count` nearest of the vectors that the selection allows, if there are so many.
+    """The `count` nearest of the vectors that the selection allows, if there are that many.
 
     Where the cells visited hold too few, more cells are, up to all of them.
     """
@@ -150,7 +150,7 @@ def nearest_distinct(
     count: int,
     threshold: float,
 ) -> Hits:
-    """The `count` nearest without near-duplicates; looks further until there are so many.
+    """The `count` nearest without near-duplicates; looks further until there are that many.
 
     `search(n)` gives the n nearest, `vectors_of(ids)` their unit vectors.
     """

@@ -91,7 +91,7 @@ def _types(part: Any) -> set[str]:
 
 
 def condition(where: str, schema: pa.Schema) -> Condition:
-    """The condition that an SQL predicate is; UsageError if it is none."""
+    """The condition that an SQL predicate is; UsageError if it is not one."""
     return Predicate(where, schema)
 
 
