@@ -107,7 +107,7 @@ def test_each_sample_has_its_fate(
         "00000.ledger.json",
         "manifest.json",
     }
-    assert f"{len(kept)} of {len(urls)} images" in capsys.readouterr().out
+    assert f"{len(kept)} of {len(urls)} images" in capsys.readouterr().err
 
 
 def test_same_bytes_for_any_number_of_processes_and_after_a_loss(
