@@ -31,6 +31,7 @@ LANES = {
 """Markers, and the fixtures that put a test into their lane."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test is in the lane of what it asks for, whoever wrote it.
 

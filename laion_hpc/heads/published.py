@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,10 @@ from laion_hpc.heads.head import DESCRIPTION, load_head
 from laion_hpc.heads.import_published import import_head
 from laion_hpc.heads.spaces import space_of
 from laion_hpc.models.folders import resolve_folder
+from laion_hpc.web.fetch import fetch
+
+ATTEMPTS = 3
+"""A head is small, and a machine without internet should say so soon."""
 
 IMAGES = "images"
 """The space of a head that reads images."""
@@ -105,17 +107,9 @@ def fetch_heads(config: Config) -> list[str]:
 
 def _download(published: Published, file: Path) -> None:
     try:
-        with urllib.request.urlopen(published.url, timeout=60) as answer:
-            data = answer.read()
-    except (OSError, ValueError) as error:
+        fetch(published.url, file, sha256=published.sha256, attempts=ATTEMPTS)
+    except InputError as error:
         raise LaionHpcError(
-            f"{published.url}: cannot be fetched ({error}); fetch it elsewhere and run "
-            f"`laion-hpc heads import {published.kind} FILE --output FOLDER`"
+            f"{error}; or fetch it elsewhere and run `laion-hpc heads import {published.kind} FILE "
+            "--output FOLDER`"
         ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if published.sha256 not in ("", found):
-        raise LaionHpcError(
-            f"{published.url}: is no longer the published file: its SHA-256 is {found}, expected "
-            f"{published.sha256}"
-        )
-    file.write_bytes(data)

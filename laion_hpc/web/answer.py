@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from laion_hpc.web import politeness
+from laion_hpc.web import retry
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ class Answer:
     def may_heal(self) -> bool:
         """True if another attempt is worth it."""
         if self.reason.startswith("http_"):
-            return politeness.heals(self.status)
+            return retry.heals(self.status)
         return self.temporary or self.reason == "truncated"

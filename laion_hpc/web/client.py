@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 import trio
 
-from laion_hpc.web import politeness, robots
+from laion_hpc.web import politeness, retry, robots
 from laion_hpc.web.answer import Answer
 from laion_hpc.web.body import Body
 from laion_hpc.web.connect import Network
@@ -74,6 +74,8 @@ class _Task:
     """For robots.txt itself no robots rules, turns and opt-outs count, and a long one is cut."""
     asking: str = ""
     """The host whose answer is being waited for."""
+    attempts: int = 0
+    """How many were begun."""
 
     def left(self) -> float:
         """Seconds before the deadline."""
@@ -129,26 +131,31 @@ class Client:
             permit.release()
 
     async def _by_deadline(self, url: str, permit: _Permit) -> Answer:
-        attempts = 0
         with trio.move_on_after(self._settings.deadline_seconds) as scope:
             task = _Task(scope, permit, self._settings.max_bytes)
-            while True:
-                attempts += 1
-                answer = await self._follow(url, task)
-                if attempts > self._settings.retries or not answer.may_heal:
-                    break
-                pause = politeness.pause_before(attempts, answer.retry_after, random.random())
-                if pause >= task.left():
-                    break
-                permit.release()
-                await trio.sleep(pause)
+            answer = await self._persist(url, task)
         if scope.cancelled_caught and task.asking:
             self._hosts.timed_out(task.asking)
         if scope.cancelled_caught or answer.reason == "timeout":
             # How far a slow server got depends on the moment; the same run must give the
             # same rows, so a timeout tells nothing else.
-            return Answer("timeout", attempts=attempts)
-        return replace(answer, attempts=attempts)
+            return Answer("timeout", attempts=task.attempts)
+        return replace(answer, attempts=task.attempts)
+
+    async def _persist(self, url: str, task: _Task) -> Answer:
+        """The answer of the last attempt: there is no time for another, or no use in one."""
+        while True:
+            task.attempts += 1
+            answer = await self._follow(url, task)
+            if task.attempts > self._settings.retries or not answer.may_heal:
+                return answer
+            wait = retry.pause(
+                task.attempts, answer.retry_after, random.random(), first=retry.FIRST_PAUSE
+            )
+            if wait >= task.left():
+                return answer
+            task.permit.release()
+            await trio.sleep(wait)
 
     async def _follow(self, url: str, task: _Task) -> Answer:
         """One attempt, over all its redirects."""
@@ -185,7 +192,7 @@ class Client:
         finally:
             self._hosts.leave(at.host)
         if answer.status in (429, 503):
-            wait = politeness.FIRST_PAUSE if answer.retry_after is None else answer.retry_after
+            wait = retry.FIRST_PAUSE if answer.retry_after is None else answer.retry_after
             self._hosts.rest(at.host, answer.status, wait)
         return answer, location
 
@@ -252,7 +259,7 @@ class Client:
         if answer.status in REDIRECTS and fields.get("location"):
             return answer, fields["location"]
         if answer.status != 200:
-            wait = politeness.retry_after(fields.get("retry-after", ""))
+            wait = retry.retry_after(fields.get("retry-after", ""))
             return replace(answer, reason=f"http_{answer.status}", retry_after=wait), None
         if self._settings.respect_opt_out and not task.for_robots:
             word = robots.opted_out(lines, self._token)
@@ -320,16 +327,8 @@ class Client:
             rules.known.set()
 
     async def _robots_answer(self, url: str, permit: _Permit) -> Answer:
-        attempts = 0
         with trio.move_on_after(self._settings.deadline_seconds) as scope:
-            task = _Task(scope, permit, robots.MAX_BYTES, for_robots=True)
-            while True:
-                attempts += 1
-                answer = await self._follow(url, task)
-                pause = politeness.pause_before(attempts, answer.retry_after, random.random())
-                if not answer.may_heal or attempts > self._settings.retries or pause >= task.left():
-                    return answer
-                await trio.sleep(pause)
+            return await self._persist(url, _Task(scope, permit, robots.MAX_BYTES, for_robots=True))
         return Answer("timeout")
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from laion_hpc import __version__
 from laion_hpc.errors import InputError
 from laion_hpc.files import atomic
-from laion_hpc.web import object_store
+from laion_hpc.web import object_store, retry
 
 if TYPE_CHECKING:
     import httpx
@@ -29,8 +28,8 @@ LONGEST_WAIT: Final = 300.0
 """Seconds between two attempts, whatever Retry-After says."""
 
 _SUFFIX = "fetching"
-_BUSY = frozenset({403, 408, 425, 429, 500, 502, 503, 504})
-"""Answers worth another attempt. Common Crawl says 403 or 503 to those who ask too often."""
+FIRST_PAUSE: Final = 2.0
+"""Seconds after the first failure; more after each that follows it."""
 
 
 def is_url(address: str) -> bool:
@@ -38,24 +37,46 @@ def is_url(address: str) -> bool:
     return address.startswith(("https://", "http://", object_store.SCHEME))
 
 
-def fetch(url: str, path: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Fetch a file to `path`, which appears only when whole.
+def fetch(
+    url: str,
+    path: Path,
+    *,
+    sha256: str = "",
+    attempts: int = ATTEMPTS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Fetch a file to `path`, which appears only when whole, and with this SHA-256 if one is given.
 
     What arrived before a failure stays beside it (`.NAME.….fetching`) and is built on, by the next
     attempt or the next process. Two processes never build on the same one. What a process that was
     killed (not asked to end) has fetched is built on by one on the same host only. Raises
-    InputError, naming the URL, if the file cannot be had.
+    InputError, naming the URL, if the file cannot be had, or is another than was expected.
+    `attempts` in a row without a single byte of progress, and the transfer is given up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = _adopt(path)
     try:
         with _attempts(url, aside) as attempt:
-            _persist(attempt, url, aside, sleep)
+            _persist(attempt, url, aside, attempts, sleep)
+        _check(aside, url, sha256)
         atomic.sync(aside)
         aside.replace(path)
     except BaseException:
         atomic.disown(aside, path, _SUFFIX)
         raise
+
+
+def _check(aside: Path, url: str, sha256: str) -> None:
+    """InputError if a whole file is not the one that was expected; it is not built on again."""
+    if not sha256:
+        return
+    with aside.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        aside.unlink()
+        raise InputError(
+            f"{url}: no longer the published file: its SHA-256 is {found}, expected {sha256}"
+        )
 
 
 def _adopt(path: Path) -> Path:
@@ -79,8 +100,10 @@ def _attempts(url: str, aside: Path) -> Iterator[_Attempt]:
         yield lambda: _request(client, url, aside)
 
 
-def _persist(attempt: _Attempt, url: str, aside: Path, sleep: Callable[[float], None]) -> None:
-    """Tries until all is there. InputError after `ATTEMPTS` in a row that brought nothing."""
+def _persist(
+    attempt: _Attempt, url: str, aside: Path, attempts: int, sleep: Callable[[float], None]
+) -> None:
+    """Tries until all is there. InputError after `attempts` in a row that brought nothing."""
     failures = 0
     while True:
         before = _size(aside)
@@ -88,32 +111,13 @@ def _persist(attempt: _Attempt, url: str, aside: Path, sleep: Callable[[float], 
         if not trouble:
             return
         failures = 0 if _size(aside) > before else failures + 1
-        if failures >= ATTEMPTS:
-            raise InputError(f"{url}: {trouble}, {ATTEMPTS} times in a row; try again later")
-        sleep(back_off(failures, wait))
-
-
-def back_off(failures: int, retry_after: float) -> float:
-    """Seconds to wait: what the server asks for or 2, 4, 8 …, and a random part on top.
-
-    The random part keeps hundreds of ranks that were turned away together from coming back
-    together.
-    """
-    wait = max(retry_after, 2.0 ** max(failures, 1))
-    return min(wait, LONGEST_WAIT) * random.uniform(1.0, 1.25)
-
-
-def retry_after_seconds(value: str, now: datetime | None = None) -> float:
-    """Retry-After, a number of seconds or a date, in seconds from now; 0 if it says nothing."""
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return 0.0
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max((when - (now or datetime.now(UTC))).total_seconds(), 0.0)
+        if failures >= attempts:
+            raise InputError(f"{url}: {trouble}, {attempts} times in a row; try again later")
+        sleep(
+            retry.pause(
+                max(failures, 1), wait, random.random(), first=FIRST_PAUSE, longest=LONGEST_WAIT
+            )
+        )
 
 
 def _request(client: httpx.Client, url: str, aside: Path) -> tuple[float, str]:
@@ -130,9 +134,10 @@ def _answer(client: httpx.Client, url: str, aside: Path) -> tuple[float, str]:
     have = _size(aside)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", url, headers=headers) as answer:
-        if answer.status_code in _BUSY:
-            wait = retry_after_seconds(answer.headers.get("Retry-After", ""))
-            return wait, f"HTTP {answer.status_code}"
+        # Common Crawl says 403 or 503 to those who ask too often.
+        if answer.status_code == 403 or retry.heals(answer.status_code):
+            wait = retry.retry_after(answer.headers.get("Retry-After", ""))
+            return wait or 0.0, f"HTTP {answer.status_code}"
         if answer.status_code == 416:
             # Nothing after what we have: whole if the sizes agree, else it is another file now.
             if answer.headers.get("Content-Range", "") == f"bytes */{have}":

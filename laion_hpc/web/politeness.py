@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -11,11 +9,6 @@ import trio
 
 HOSTS = 50_000
 """Hosts remembered; the ones longest unused are forgotten first."""
-HEALING = frozenset([408, 425, 429])
-"""Client errors that a later request may not meet; so may any 5xx but these:"""
-LASTING = frozenset([501, 505, 506, 508, 510, 511])
-FIRST_PAUSE = 0.5
-"""Seconds before the second attempt; doubles with each, and is spread by ± half."""
 
 
 STALLS = 4
@@ -132,29 +125,3 @@ class Hosts:
             ends = max(state.next_start, state.rests_until, state.stalled_until)
             if not state.users and ends < now:
                 del self._hosts[name]
-
-
-def heals(status: int) -> bool:
-    """True if a later request may well get a better answer than this status."""
-    return status in HEALING or (500 <= status <= 599 and status not in LASTING)
-
-
-def pause_before(attempt: int, retry_after: float | None, chance: float) -> float:
-    """Seconds before attempt number `attempt` (the second is 1); `chance` is uniform in 0 … 1.
-
-    The host's own Retry-After is the least; ours doubles from FIRST_PAUSE.
-    """
-    own = FIRST_PAUSE * 2.0 ** (attempt - 1) * (0.5 + chance)
-    return own if retry_after is None else max(own, retry_after)
-
-
-def retry_after(value: str, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or an HTTP date), None if unreadable."""
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        when = email.utils.parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, when - (time.time() if now is None else now))

@@ -1,8 +1,12 @@
-"""Fetching published heads, from files in place of the network."""
+"""Fetching published heads, from a server on loopback."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +21,20 @@ from laion_hpc.heads.import_published import KINDS
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def site(tmp_path: Path) -> Iterator[str]:
+    """The address of what lies in the test's folder."""
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def config(tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A violence head published for the embeddings of the model m."""
     np.save(tmp_path / "v.npy", np.eye(2, 6, dtype=np.float32))
-    url = (tmp_path / "v.npy").as_uri()
+    url = f"{site}/v.npy"
     digest = hashlib.sha256((tmp_path / "v.npy").read_bytes()).hexdigest()
     monkeypatch.setattr(
         published, "HEADS", {("pviolence", "m/tag"): published.Published("violence", url, digest)}

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from laion_hpc.web import client, connect, politeness
+from laion_hpc.web import client, connect, politeness, retry
 from laion_hpc.web.answer import Answer
 from laion_hpc.web.client import Settings, fetch_blocking, open_client
 from laion_hpc.web.guard import Guard, networks
@@ -119,7 +119,7 @@ def answers() -> Iterator[tuple[dict[str, Answer], Server, list[str]]]:
 
         monkeypatch.setattr(connect, "_connect", watched)
         # Two pauses must fit into the deadline, by a margin that a busy machine does not use up.
-        monkeypatch.setattr(politeness, "FIRST_PAUSE", 0.05)
+        monkeypatch.setattr(retry, "FIRST_PAUSE", 0.05)
         found = get_all([server.url + path for path in EXPECTED])
     yield {url.removeprefix(server.url): a for url, a in found.items()}, server, addresses
 

@@ -7,7 +7,6 @@ import random
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from laion_hpc.cli import main
 from laion_hpc.errors import InputError
 from laion_hpc.files.atomic import beside
 from laion_hpc.files.crawl_lock import read_lock
-from laion_hpc.web.fetch import ATTEMPTS, LONGEST_WAIT, back_off, fetch, retry_after_seconds
+from laion_hpc.web.fetch import ATTEMPTS, LONGEST_WAIT, fetch
 from tests.stages.extract.wats import some_pages, write_wat
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -137,13 +136,10 @@ def left(path: Path, content: bytes, *, by: str = "nobody.0") -> Path:
     return file
 
 
-def test_a_later_process_goes_on_too(
-    server: Server, tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("laion_hpc.web.fetch.ATTEMPTS", 1)
+def test_a_later_process_goes_on_too(server: Server, tmp_path: Path, waits: list[float]) -> None:
     server.answers = [cut, busy(503), whole]
     with pytest.raises(InputError, match="HTTP 503"):
-        fetch(f"{server.url}/x", tmp_path / "x", sleep=waits.append)
+        fetch(f"{server.url}/x", tmp_path / "x", attempts=1, sleep=waits.append)
     fetch(f"{server.url}/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert server.requests[-1] == ("/x", "bytes=100000-")
@@ -212,7 +208,7 @@ def test_busy_servers_are_left_in_peace(server: Server, tmp_path: Path, waits: l
     server.answers = [busy(429, "17"), busy(503), busy(403), whole]
     fetch(f"{server.url}/x", tmp_path / "x", sleep=waits.append)
     assert 17 <= waits[0] <= 17 * 1.25
-    assert 4 <= waits[1] <= 5 and 8 <= waits[2] <= 10
+    assert 2 <= waits[1] <= 6 and 4 <= waits[2] <= 12
 
 
 def test_giving_up(server: Server, tmp_path: Path, waits: list[float]) -> None:
@@ -234,27 +230,6 @@ def test_nobody_listens(server: Server, tmp_path: Path, waits: list[float]) -> N
     server.server_close()
     with pytest.raises(InputError, match="ConnectError"):
         fetch(f"{server.url}/x", tmp_path / "x", sleep=waits.append)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0),
-        ("120", 120),
-        ("Sat, 21 Nov 2026 10:01:00 GMT", 60),
-        ("Sat, 21 Nov 2026 09:00:00 GMT", 0),
-        ("soon", 0),
-        ("", 0),
-    ],
-)
-def test_retry_after(value: str, seconds: float) -> None:
-    assert retry_after_seconds(value, datetime(2026, 11, 21, 10, tzinfo=UTC)) == seconds
-
-
-def test_back_off_grows_and_has_an_end() -> None:
-    assert back_off(1, 0) < back_off(3, 0) < back_off(6, 0)
-    assert back_off(99, 0) <= LONGEST_WAIT * 1.25
-    assert back_off(1, 10_000) <= LONGEST_WAIT * 1.25
 
 
 def test_extract_over_http_gives_the_bytes_of_local_files(server: Server, tmp_path: Path) -> None:

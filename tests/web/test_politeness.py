@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laion_hpc.web import politeness
-from laion_hpc.web.politeness import HostRestsError, Hosts, heals, pause_before, retry_after
+from laion_hpc.web.politeness import HostRestsError, Hosts
 
 
 def on_simulated_time(body: Callable[[], Awaitable[None]]) -> None:
@@ -132,42 +132,3 @@ def test_a_host_is_stalled_after_time_outs_in_a_row_and_for_a_while(answers: lis
                 assert not hosts.is_stalled("host")
 
     on_simulated_time(main)
-
-
-def test_which_answers_heal() -> None:
-    assert all(map(heals, (408, 425, 429, 500, 502, 503, 504, 522)))
-    assert not any(map(heals, (200, 301, 400, 401, 403, 404, 410, 451, 501, 505)))
-
-
-@given(st.integers(1, 10), st.none() | st.floats(0, 100), st.floats(0, 1))
-def test_pauses_grow_and_never_fall_below_what_the_host_asked(
-    attempt: int, asked: float | None, chance: float
-) -> None:
-    pause = pause_before(attempt, asked, chance)
-    assert pause >= politeness.FIRST_PAUSE / 2 * 2 ** (attempt - 1)
-    assert pause >= (asked or 0)
-    assert pause <= max(politeness.FIRST_PAUSE * 1.5 * 2 ** (attempt - 1), asked or 0)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 28.0),
-        ("Wed, 21 Oct 2015 07:00:00 GMT", 0.0),
-        ("soon", None),
-        ("-5", None),
-        ("", None),
-        ("١٢", None),
-    ],
-)
-def test_retry_after(value: str, seconds: float | None) -> None:
-    now = 1_445_412_452.0  # 2015-10-21 07:27:32 UTC
-    assert retry_after(value, now) == seconds
-
-
-@given(st.text(max_size=40))
-def test_retry_after_reads_anything(value: str) -> None:
-    found = retry_after(value)
-    assert found is None or found >= 0

@@ -22,7 +22,7 @@
 
 from __future__ import annotations
 
-from laion_hpc.web import politeness
+from laion_hpc.web import retry
 
 SUCCESS = "success"
 FAILED_TO_DOWNLOAD = "failed_to_download"
@@ -52,7 +52,7 @@ def may_heal(reason: str) -> bool:
     found (a resolver that is asked too much says so too), 408, 425, 429 and most 5xx.
     """
     if reason.startswith("http_"):
-        return politeness.heals(int(reason.removeprefix("http_")))
+        return retry.heals(int(reason.removeprefix("http_")))
     return reason in _MAY_HEAL
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from laion_hpc.cli import main
 from laion_hpc.files import ledger
-from laion_hpc.web import politeness
+from laion_hpc.web import retry
 from tests.stages.download.web import IMAGES, digests, write_config, write_urls
 from tests.web.hostile import BROKEN, Server, pages, response
 
@@ -28,7 +28,7 @@ PATHS = [*LASTS[:3], *HEALS, *LASTS[3:], "/late", "/image.jpg"]
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(politeness, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
 
 
 def run(server: Server, folder: Path, *options: str, processes: str = "1") -> dict[str, bytes]:
