@@ -138,13 +138,15 @@ CONFIG_FILE = f"{RESULTS}/config.yaml"
 
 
 def partitions():
-    """The partitions that the jobs of this run would be sent to."""
+    """The partitions that the jobs of this run would be sent to; none without SLURM."""
+    if workflow.executor_plugin.name != "slurm":
+        return set()
     asked = [
         job.rule.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()
     ]
     # A value may be an expression, too: that one is known when the job is submitted.
     names = {str(getattr(resource, "raw", "")) for resource in asked if resource}
-    return {name for name in names if re.fullmatch(r"[\w.,-]+", name)}
+    return {name for name in names - {"None"} if re.fullmatch(r"[\w.,-]+", name)}
 
 
 def lacking():

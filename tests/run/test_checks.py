@@ -250,3 +250,12 @@ def test_snakemake_refuses_a_run_on_partitions_that_there_are_not(site: Path, si
     assert "SLURM has no such partition, only debug" in done.stdout + done.stderr
     for name in ("a100", "cpu"):
         assert f"slurm_partition: {name}:" in done.stdout + done.stderr
+
+
+def test_without_slurm_nobody_asks_for_partitions(site: Path, sinfo: Tool) -> None:
+    sinfo("echo debug")
+    lacking = write(site, {"crawls": ["demo"], "download": DEMO["download"]})
+    command = [*SNAKEMAKE, "--configfile", lacking, "--profile", str(ROOT / "profiles/local")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "models fetch" in done.stdout + done.stderr
+    assert "slurm_partition" not in done.stdout + done.stderr
