@@ -77,7 +77,7 @@ def ours(config_file: Path, few: Path, many: Path, size: int) -> None:
     import torch
 
     from laion_hpc import config as settings
-    from laion_hpc.models.batches import decode, images_of
+    from laion_hpc.models.shard_images import decode, images_of
     from laion_hpc.runtime import work
     from laion_hpc.stages.filter.block import filter_block
     from laion_hpc.stages.filter.scores import _towers

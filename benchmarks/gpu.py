@@ -126,7 +126,7 @@ def bare(tower: Any, pictures: list[bytes], texts: list[str]) -> Bare:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from laion_hpc.models.batches import decode
+    from laion_hpc.models.shard_images import decode
 
     images = [image for data in pictures if (image := decode(data))]
     pixels = np.stack([tower.preprocess(image) for image in images])

@@ -49,7 +49,7 @@ def angles(name: str, photographs: Path, settings: list[tuple[str, str]]) -> lis
     """How far an image's embedding moves from fp32 on the CPU, of a model with random weights."""
     from laion_hpc.config.sections import ModelConfig
     from laion_hpc.models import load
-    from laion_hpc.models.batches import decode
+    from laion_hpc.models.shard_images import decode
 
     with tempfile.TemporaryDirectory() as folder:
         random_model(name, Path(folder) / "model")

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from laion_hpc.errors import InputError, LaionHpcError
-from laion_hpc.models.batches import IMAGE_EXTENSIONS, decode
 from laion_hpc.models.pixels import Geometry
+from laion_hpc.models.shard_images import IMAGE_EXTENSIONS, decode
 from laion_hpc.models.tar_index import Span, TarIndex, index_tar
 from laion_hpc.runtime.work import die_with
 

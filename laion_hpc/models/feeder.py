@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from laion_hpc.errors import LaionHpcError
-from laion_hpc.models.batches import Images, Queue, refuse_others
 from laion_hpc.models.decoder_process import Recipe, decode_some, index
 from laion_hpc.models.decoders import IN_HAND, Decoders
+from laion_hpc.models.pipeline import Queue
 from laion_hpc.models.pixels import Geometry
+from laion_hpc.models.shard_images import Images, refuse_others
 from laion_hpc.models.tar_index import TarIndex
 
 View = TypeVar("View")

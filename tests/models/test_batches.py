@@ -14,7 +14,9 @@ from PIL import Image
 
 from laion_hpc.errors import InputError
 from laion_hpc.files.shards import Sample, ShardWriter
-from laion_hpc.models.batches import BATCHES_UNDER_WAY, decode, embed_images
+from laion_hpc.models.batches import embed_images
+from laion_hpc.models.pipeline import BATCHES_UNDER_WAY
+from laion_hpc.models.shard_images import decode
 
 
 def photograph(side: int) -> bytes:

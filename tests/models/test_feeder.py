@@ -22,8 +22,9 @@ from laion_hpc.config.sections import ModelConfig
 from laion_hpc.errors import InputError, LaionHpcError
 from laion_hpc.files.shards import Sample, ShardWriter
 from laion_hpc.models import feeding, load, tokens
-from laion_hpc.models.batches import Images, embed_images, embed_texts, images_of
+from laion_hpc.models.batches import embed_images, embed_texts
 from laion_hpc.models.pixels import Geometry
+from laion_hpc.models.shard_images import Images, images_of
 from laion_hpc.models.tar_index import index_tar
 from laion_hpc.stages.filter import signatures
 from tests.models import tiny

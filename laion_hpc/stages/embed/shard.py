@@ -19,8 +19,9 @@ from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import EMBEDDED_SAMPLE, SCORED_SAMPLE
 from laion_hpc.files.tables import read_parquet
 from laion_hpc.models import Tower, load
-from laion_hpc.models.batches import Images, embed_images, embed_texts
+from laion_hpc.models.batches import embed_images, embed_texts
 from laion_hpc.models.once import once
+from laion_hpc.models.shard_images import Images
 
 UNDECODABLE = "undecodable"
 

@@ -20,8 +20,9 @@ from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import LANGUAGE_CLASSES, SAMPLE, SCORED_SAMPLE
 from laion_hpc.files.tables import read_parquet
 from laion_hpc.models import Tower, load
-from laion_hpc.models.batches import Images, embed_images, embed_texts
+from laion_hpc.models.batches import embed_images, embed_texts
 from laion_hpc.models.once import once
+from laion_hpc.models.shard_images import Images
 from laion_hpc.models.store import fingerprint
 from laion_hpc.stages.filter import images, outcomes, signatures
 from laion_hpc.stages.filter.content import UNTAGGED, ContentFilter, load_prompts

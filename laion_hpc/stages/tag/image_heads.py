@@ -41,7 +41,7 @@ def _pixels(tar: Path, keys: list[str], side: int) -> Iterator[NDArray[np.uint8]
     from PIL.Image import Resampling
 
     from laion_hpc.files.shards import read_shard
-    from laion_hpc.models.batches import IMAGE_EXTENSIONS, decode
+    from laion_hpc.models.shard_images import IMAGE_EXTENSIONS, decode
 
     wanted = iter(keys)
     key = next(wanted, None)

@@ -21,7 +21,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import EMBEDDED_SAMPLE
 from laion_hpc.files.shards import read_shard
-from laion_hpc.models.batches import decode
+from laion_hpc.models.shard_images import decode
 from laion_hpc.runtime import work
 from laion_hpc.stages.embed import shard as embed_shard
 from laion_hpc.stages.embed.block import embed_block

@@ -20,7 +20,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import SCORED_SAMPLE
 from laion_hpc.files.shards import read_shard
-from laion_hpc.models.batches import decode
+from laion_hpc.models.shard_images import decode
 from laion_hpc.runtime import work
 from laion_hpc.stages.filter import scores
 from laion_hpc.stages.filter.block import filter_block
