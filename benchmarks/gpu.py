@@ -47,24 +47,31 @@ PEAK = {"A100": 312.0, "H100 PCIe": 756.0, "H100 NVL": 835.0, "H100": 989.0, "H2
 """Dense bf16 TFLOP/s by (part of) the chip's name; NVIDIA's data sheets."""
 
 PEER = """
-import multiprocessing, os, sys, time, torch
+import multiprocessing, os, sys, time, traceback, torch
 if not torch.cuda.is_available():  # torchvision from PyPI does not load beside a CPU torch
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from clip_retrieval.clip_inference.worker import worker
 model, batch, workers, output, *tars = sys.argv[1:]
-def run(tars, name):
+def run(tars, name):  # of its own it fails where there are fewer tars than workers
+    count = min(int(workers), len(tars))
     worker(tasks=[0], input_dataset=tars, output_folder=output + name, output_partition_count=1,
-           input_format="webdataset", batch_size=int(batch), num_prepro_workers=int(workers),
+           input_format="webdataset", batch_size=int(batch), num_prepro_workers=count,
            enable_metadata=True, clip_model="open_clip:" + model, use_jit=False)
-run(tars[:1], "/warm")
-start = time.perf_counter()
-run(tars[1:], "/timed")
-print("seconds", time.perf_counter() - start, flush=True)
-for child in multiprocessing.active_children():  # its logger's process never ends
+code = 1
+try:
+    run(tars[:1], "/warm")
+    start = time.perf_counter()
+    run(tars[1:], "/timed")
+    print("seconds", time.perf_counter() - start, flush=True)
+    code = 0
+except BaseException:
+    traceback.print_exc()
+# The process of its logger never ends, and would keep this one from ending too.
+for child in multiprocessing.active_children():
     child.kill()
-os._exit(0)
+os._exit(code)
 """
 """The peer keeps its model from the first call, which warms it up, for the second."""
 
