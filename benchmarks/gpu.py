@@ -27,7 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -47,31 +48,24 @@ PEAK = {"A100": 312.0, "H100 PCIe": 756.0, "H100 NVL": 835.0, "H100": 989.0, "H2
 """Dense bf16 TFLOP/s by (part of) the chip's name; NVIDIA's data sheets."""
 
 PEER = """
-import multiprocessing, os, sys, time, traceback, torch
+import atexit, multiprocessing.util, sys, time, torch
+# Its logger's process never ends; multiprocessing, which registered first, would wait for it.
+atexit.register(lambda: [child.kill() for child in multiprocessing.active_children()])
 if not torch.cuda.is_available():  # torchvision from PyPI does not load beside a CPU torch
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from clip_retrieval.clip_inference.worker import worker
 model, batch, workers, output, *tars = sys.argv[1:]
-def run(tars, name):  # of its own it fails where there are fewer tars than workers
-    count = min(int(workers), len(tars))
+def run(tars, name):
+    count = min(int(workers), len(tars))  # it fails where it has more workers than tars
     worker(tasks=[0], input_dataset=tars, output_folder=output + name, output_partition_count=1,
            input_format="webdataset", batch_size=int(batch), num_prepro_workers=count,
            enable_metadata=True, clip_model="open_clip:" + model, use_jit=False)
-code = 1
-try:
-    run(tars[:1], "/warm")
-    start = time.perf_counter()
-    run(tars[1:], "/timed")
-    print("seconds", time.perf_counter() - start, flush=True)
-    code = 0
-except BaseException:
-    traceback.print_exc()
-# The process of its logger never ends, and would keep this one from ending too.
-for child in multiprocessing.active_children():
-    child.kill()
-os._exit(code)
+run(tars[:1], "/warm")
+start = time.perf_counter()
+run(tars[1:], "/timed")
+print("seconds", time.perf_counter() - start)
 """
 """The peer keeps its model from the first call, which warms it up, for the second."""
 
@@ -179,19 +173,33 @@ def bare(tower: Any, pictures: list[bytes], texts: list[str]) -> Bare:
     )
 
 
+@contextmanager
+def decoding_team(processes: int, device: str, *, threads: bool) -> Iterator[Any]:
+    """A team for `feeding.map_shards`; what decodes and tokenises for it ends with it.
+
+    `threads`: each of `processes` decodes for itself, in threads; else one talks to the GPU.
+    """
+    from laion_hpc.models import feeding, tokens
+
+    os.environ[feeding.SWITCH] = "threads" if threads else "processes"
+    with feeding.team(processes, device) as team:
+        yield team
+    feeding.stop()
+    tokens.stop()
+
+
 def end_to_end(
     stage: str, source: Path, config: Any, processes: int, *, threads: bool, warm: int
 ) -> tuple[float, float | None]:
     """Samples a second of a stage over the shards of `source` after the first `warm` ones.
 
-    `threads`: each of `processes` decodes for itself, in threads; else one talks to the GPU.
+    `threads`: as in `decoding_team`.
     """
-    from laion_hpc.models import feeding, tokens
+    from laion_hpc.models import feeding
     from laion_hpc.stages.embed.shard import EmbedJob, embed_shard
     from laion_hpc.stages.filter.scores import ScoreJob
     from laion_hpc.stages.filter.thresholds import score_shard
 
-    os.environ[feeding.SWITCH] = "threads" if threads else "processes"
     device = config.filter.device
     output = source.parent / "output"
     make: Callable[[str], Any]
@@ -206,14 +214,12 @@ def end_to_end(
     first = shards[: processes if threads else WARM]
     rest = shards[warm:]
     run = partial(feeding.map_shards, device=device)
-    with feeding.team(processes, device) as team:
+    with decoding_team(processes, device, threads=threads) as team:
         run(team, make, first, label="warm up")
         with Busy() as busy:
             start = time.perf_counter()
             books = run(team, make, rest, label=stage)
             seconds = time.perf_counter() - start
-    feeding.stop()
-    tokens.stop()
     shutil.rmtree(output)
     return sum(book.inputs for book in books) / seconds, busy.percent
 

@@ -5,14 +5,13 @@
 
 Each line is one run of `embed` with ViT-L/14 (random weights) over the same shards. --processes N:
 one process talks to the GPU, N - 1 decode for it; --threads N: N processes share the GPU and the
-shards, as N MPI ranks would. The first line is run twice. Exits 1 if two runs differ in a byte.
+shards, each decoding in threads. The first run is made twice. Exits 1 if two differ in a byte.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import yaml
 from clip_inputs import block, captions, jpegs, random_model
+from gpu import decoding_team
 
 
 def main() -> None:
@@ -39,11 +39,11 @@ def main() -> None:
     options = parser.parse_args()
 
     from laion_hpc import config as settings
-    from laion_hpc.models import feeding, tokens
+    from laion_hpc.models import feeding
     from laion_hpc.stages.embed.shard import EmbedJob, embed_shard
 
-    runs = [(count, "processes") for count in options.processes]
-    runs = runs[:1] + runs + [(count, "threads") for count in options.threads]
+    runs = [(count, False) for count in options.processes]
+    runs += [(count, True) for count in options.threads]
     seen: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -56,20 +56,17 @@ def main() -> None:
         model = {"name": options.model, "folder": str(work / "model")}
         keys = {"device": options.device, "batch_size": options.batch, "model": model}
         config = settings.parse(yaml.safe_load(yaml.safe_dump({"embed": keys})))
-        for count, how in runs:
-            os.environ[feeding.SWITCH] = how
+        for count, threads in [*runs[:1], *runs]:
             output = work / "output"
             make = partial(embed_shard, job=EmbedJob(source, output, config.embed, "b", "b"))
-            with feeding.team(count, options.device) as team:
+            with decoding_team(count, options.device, threads=threads) as team:
                 feeding.map_shards(team, make, shards, device=options.device, label="embed")
-            feeding.stop()
-            tokens.stop()
             sums = hashlib.sha256()
             files = sorted(output.rglob("*.npy"))
             for file in files:
                 sums.update(file.read_bytes())
             shutil.rmtree(output)
-            what = f"{count} processes" + (", each for itself" if how == "threads" else "")
+            what = f"{count} processes" + (", each for itself" if threads else "")
             print(f"{what}: {len(files)} .npy files, SHA-256 {sums.hexdigest()}", flush=True)
             seen.setdefault(sums.hexdigest(), what)
     if len(seen) > 1:

@@ -8,25 +8,21 @@ Each shard is one that `download` made (SHARD.parquet lies beside it). The demo'
 a threshold keeps on the one side and drops on the other. `--photographs` adds ViT-B/32 and ViT-L/14
 with random weights over the pictures of a tar: the angle between an image's two embeddings.
 
-Then the same bytes again: `embed` writes a block in two processes twice, and in four; the SHA-256
-of every .npy must be equal.
+benchmarks/gpu_sums.py tells whether the same arithmetic gives the same bytes again.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from clip_inputs import block, captions, jpegs, random_model
+from clip_inputs import captions, jpegs, random_model
 
 PHOTOGRAPHS = 512
 
@@ -100,45 +96,6 @@ def shift(
     }
 
 
-def sums(source: Path, output: Path, config: Any, processes: int) -> dict[str, str]:
-    """SHA-256 of every .npy that `embed` makes of a block."""
-    from laion_hpc.runtime import work as queue
-    from laion_hpc.stages.embed.shard import EmbedJob, embed_shard
-
-    job = EmbedJob(source, output, config.embed, "benchmark", "benchmark")
-    with queue.team(processes) as team:
-        names = sorted(path.stem for path in source.glob("*.tar"))
-        team.map(partial(embed_shard, job=job), names, label=f"{processes} processes")
-    return {
-        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(output.rglob("*.npy"))
-    }
-
-
-def repeated(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Whether `embed` writes the same bytes again, with other processes, for B/32."""
-    from laion_hpc import config as settings
-
-    found = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        random_model("ViT-B-32-quickgelu", folder / "model")
-        pictures = jpegs(options.photographs, 341)
-        source = block(folder / "block", pictures, captions(), shards=8, samples=options.samples)
-        model = {"name": "ViT-B-32-quickgelu", "folder": f"{folder}/model"}
-        keys = {"model": model, "device": options.device, "batch_size": options.batch}
-        config = settings.parse(yaml.safe_load(yaml.safe_dump({"embed": keys})))
-        first = None
-        for number, processes in enumerate((2, 2, 4)):
-            these = sums(source, folder / f"out-{number}", config, processes)
-            first = first or these
-            found.append(
-                {"run": number + 1, "processes": processes, "files": len(these),
-                 "equal to the first": sum(these[name] == first[name] for name in first)}
-            )  # fmt: skip
-    return found
-
-
 def table(rows: list[dict[str, Any]]) -> None:
     """Rows of equal keys as Markdown."""
     print("\n| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
@@ -156,8 +113,6 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
     parser.add_argument("--photographs", type=Path, metavar="TAR")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--samples", type=int, default=512, help="of a shard that is repeated")
-    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--models", nargs="*", default=["ViT-B-32-quickgelu", "ViT-L-14-quickgelu"])
     parser.add_argument("--json", type=Path, metavar="FILE", help="the tables as JSON, too")
     options = parser.parse_args()
@@ -187,10 +142,8 @@ def main() -> None:
         moved += angles(name, options.photographs, [("cpu", "fp32"), *others])
     if moved:
         table(moved)
-    again = repeated(options)
-    table(again)
     if options.json:
-        whole = {"chip": chip, "cosines": cosines, "moved": moved, "again": again}
+        whole = {"chip": chip, "cosines": cosines, "moved": moved}
         options.json.write_text(json.dumps(whole, indent=1))
 
 
