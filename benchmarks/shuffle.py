@@ -74,6 +74,7 @@ def make(rows: int, folder: Path) -> None:
         join = pc.binary_join_element_wise
         columns = {
             "url": join("https://img", site, ".example.org/uploads/", code, ".jpg", ""),
+            "host": join("img", site, ".example.org", ""),
             "text": join(*word, " "),
             "language": pa.repeat("en", n),
             "language_probability": pa.array(draw.random(n, np.float32)),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import random
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
+
+from laion_hpc.web.url import Url
 
 _FAR = ("absolute",) * 10 + ("scheme_relative",) * 4 + ("fragment", "spaces", "capitals", "tab")
 _NEAR = ("root",) * 12 + ("relative",) * 8 + ("dots",) * 2 + _FAR
@@ -29,28 +31,29 @@ def spell(url: str, base: str, rng: random.Random) -> str:
 
     Both are absolute and percent-encoded as the URL standard has them.
     """
-    target, here = urlsplit(url), urlsplit(base)
-    rest = url.partition(target.netloc)[2]
-    near = (target.scheme, target.netloc) == (here.scheme, here.netloc)
+    target, here = Url.parse(url), Url.parse(base)
+    rest = target.target
+    near = target.origin == here.origin
     way = rng.choice(_NEAR if near else _FAR)
     if way == "absolute":
-        return f"{target.scheme}://{target.netloc}{_readable(rest, rng)}"
+        return f"{target.origin}{_readable(rest, rng)}"
     if way == "scheme_relative":
-        return f"//{target.netloc}{rest}"
+        return f"//{target.authority}{rest}"
     if way == "fragment":
         return f"{url}#{rng.choice(('main', 'photo-1', 'größe', ''))}"
     if way == "spaces":
         return f"\n   {url} "
     if way == "capitals":
-        return f"HTTP://{target.netloc}{rest}"
+        return f"HTTP://{target.authority}{rest}"
     if way == "tab":
         # Browsers leave out tabs and line ends within a URL: templates wrap long lines.
         half = len(url) // 2
         return f"{url[:half]}\n\t{url[half:]}"
     if way == "root":
         return _readable(rest, rng)
-    folder = posixpath.dirname(here.path) or "/"
-    relative = posixpath.relpath(target.path, folder) + (f"?{target.query}" if target.query else "")
+    folder = posixpath.dirname(here.target.partition("?")[0])
+    path, mark, query = rest.partition("?")
+    relative = posixpath.relpath(path, folder) + mark + query
     return f"./{relative}" if way == "dots" else relative
 
 

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -20,6 +19,7 @@ from laion_hpc.demo.sites import DEAD_HOST, HOSTS, Site
 from laion_hpc.demo.warc import Place
 from laion_hpc.demo.web import Asset
 from laion_hpc.files.atomic import write_bytes
+from laion_hpc.web.url import Url
 
 TABLE = "server.json"
 
@@ -77,8 +77,8 @@ def add_pages(table: Table, places: Sequence[Place], folder: Path) -> None:
 
 
 def _split(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.path + (f"?{parts.query}" if parts.query else "")
+    found = Url.parse(url)
+    return found.host, found.target
 
 
 def _entries(

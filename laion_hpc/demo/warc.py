@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from warcio.warcwriter import WARCWriter
 
 from laion_hpc.demo.pages import render_page
 from laion_hpc.demo.wat import Member, envelope
 from laion_hpc.demo.web import Page
+from laion_hpc.web.url import Url
 
 SEGMENTS = ("1700000000000.10", "1700000000001.20")
 WATS_PER_SEGMENT = 3
@@ -158,11 +158,10 @@ def _target(page: Page | str) -> str:
 
 def _exchange(page: Page | str, rng: random.Random) -> Iterator[tuple[str, bytes]]:
     """The records of one visit: request, response, metadata."""
-    target = urlsplit(_target(page))
-    path = target.path + (f"?{target.query}" if target.query else "")
+    target = Url.parse(_target(page))
     request = (
-        f"GET {path} HTTP/1.1\r\nUser-Agent: {AGENT}\r\nAccept: text/html\r\n"
-        f"Host: {target.netloc}\r\nConnection: Keep-Alive\r\n\r\n"
+        f"GET {target.target} HTTP/1.1\r\nUser-Agent: {AGENT}\r\nAccept: text/html\r\n"
+        f"Host: {target.authority}\r\nConnection: Keep-Alive\r\n\r\n"
     )
     yield "request", request.encode()
     cookies = "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n" if rng.random() < 0.1 else ""

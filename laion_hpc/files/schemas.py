@@ -42,12 +42,16 @@ _PROVENANCE = [
 CANDIDATE = pa.schema(
     [
         _field("url", pa.string(), "absolute URL of the image"),
+        _field("host", pa.string(), "its host, canonical: lower case, IDNA, no last dot"),
         _field("text", pa.string(), "alt text, cleaned"),
         *_LANGUAGE,
         *_PROVENANCE,
     ]
 )
 """`extract`: one row per candidate link; row group b holds the rows of block b."""
+
+CANDIDATES = "candidates 2"
+"""This format's name, in the fingerprints of what is made of it: 2 has the column `host`."""
 
 KEYED_CANDIDATE = pa.schema(
     [

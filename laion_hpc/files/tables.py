@@ -30,6 +30,10 @@ def reading(path: Path, again: str = AGAIN) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {again}") from None
+    except KeyError as error:  # of a column that is to be read as a dictionary
+        name = error.args[0]
+        column = name.decode() if isinstance(name, bytes) else name
+        raise InputError(f"{path}: no column {column}; {again}") from None
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
         raise damaged(path, error, again) from None
 

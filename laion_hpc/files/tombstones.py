@@ -7,7 +7,7 @@ keys, whether the sample was taken down before or after the block was made.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,13 +116,12 @@ def without_tombstones(urls: Any) -> Any:
     return pc.if_else(are_tombstones(urls), STAND_IN, urls)
 
 
-def bury_links(table: pa.Table, mask: Mask, hosts: Sequence[str]) -> pa.Table:
+def bury_links(table: pa.Table, mask: Mask) -> pa.Table:
     """The table of links with its rows under `mask` turned into tombstones.
 
-    They keep what `shuffle` decides by, as hashes. All other columns are zero or empty. `hosts`:
-    those of all rows.
+    They keep what `shuffle` decides by, as hashes. All other columns are zero or empty.
     """
-    urls = table["url"].to_pylist()
+    urls, hosts = table["url"].to_pylist(), table["host"].to_pylist()
     texts, languages = table["text"].to_pylist(), table["language"].to_pylist()
     for row in np.flatnonzero(mask).tolist():
         if not urls[row].startswith(PREFIX):

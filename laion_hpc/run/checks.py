@@ -118,8 +118,23 @@ def _lists(config: Config) -> Iterator[str]:
         ("download.perceptual_blocklist", config.download.perceptual_blocklist, {64: "PDQ hash"}),
     ):
         yield from _try(partial(read_digests, path, key, kinds))
+    for key, hosts in (
+        ("extract.blocked_hosts", config.extract.blocked_hosts),
+        ("shuffle.blocked_hosts", config.shuffle.blocked_hosts),
+    ):
+        yield from _hosts(key, hosts)
     yield from _try(partial(takedown_list.of, config))
     yield from _try(partial(load_prompts, config.filter.zero_shot))
+
+
+def _hosts(key: str, hosts: Iterable[str]) -> Iterator[str]:
+    from laion_hpc.web.url import UrlError, canonical_host
+
+    for host in hosts:
+        try:
+            canonical_host(host)
+        except UrlError:
+            yield f"{key}: {host!r} is not a host such as example.org"
 
 
 def _download(config: Config) -> Iterator[str]:

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
-import httpx
 import trio
 
 from laion_hpc.web import politeness, retry, robots
@@ -27,7 +26,7 @@ from laion_hpc.web.connection import Connection, Connections, Route
 from laion_hpc.web.faults import Fault
 from laion_hpc.web.guard import port_allowed
 from laion_hpc.web.settings import Proxies, Settings, tls_context
-from laion_hpc.web.target import parse, port_of, redirected
+from laion_hpc.web.url import Base, Url, UrlError
 
 __all__ = ["Answer", "Client", "Settings", "fetch", "fetch_blocking", "open_client"]
 
@@ -161,32 +160,32 @@ class Client:
         """One attempt, over all its redirects."""
         answer = Answer()
         try:
-            at = parse(url, otherwise="bad_url")
+            at = _target(url)
             for _ in range(self._settings.max_redirects + 1):
                 answer, location = await self._hop(at, task)
                 if location is None:
                     return answer
-                at = redirected(at, location)
+                at = _redirected(at, location)
         except Fault as fault:
             # Status and address are those of the redirect that led here, if any.
             return replace(answer, reason=fault.reason, temporary=fault.temporary)
         return replace(answer, reason="too_many_redirects")
 
-    async def _hop(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
+    async def _hop(self, at: Url, task: _Task) -> tuple[Answer, str | None]:
         """One request; a redirect's target is the second value."""
-        if not port_allowed(port_of(at)):
+        if not port_allowed(at.port):
             raise Fault("bad_url")
         if not self._settings.guard.allows_host(at.host):
             raise Fault("forbidden_address")
         if task.for_robots:
             return await self._exchange(at, task)
         if self._settings.respect_robots_txt and not await self._robots_allow(at):
-            return Answer("robots_txt", url=str(at)), None
+            return Answer("robots_txt", url=at.href), None
         try:
             with task.standing_still():
                 await self._hosts.enter(at.host)
         except politeness.HostRestsError as rests:
-            return Answer(f"http_{rests.status}", rests.status, str(at)), None
+            return Answer(f"http_{rests.status}", rests.status, at.href), None
         try:
             answer, location = await self._watched(at, task)
         finally:
@@ -196,7 +195,7 @@ class Client:
             self._hosts.rest(at.host, answer.status, wait)
         return answer, location
 
-    async def _watched(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
+    async def _watched(self, at: Url, task: _Task) -> tuple[Answer, str | None]:
         """The exchange, with an eye on whether the host answers at all."""
         if self._hosts.is_stalled(at.host):
             raise Fault("timeout")
@@ -212,7 +211,7 @@ class Client:
         self._hosts.answered(at.host)
         return found
 
-    async def _exchange(self, at: httpx.URL, task: _Task) -> tuple[Answer, str | None]:
+    async def _exchange(self, at: Url, task: _Task) -> tuple[Answer, str | None]:
         """Send the request, over a kept connection or a new one, and read what is wanted."""
         route = self._route(at)
         while True:
@@ -234,26 +233,23 @@ class Client:
                 else:
                     connection.close()
 
-    def _route(self, at: httpx.URL) -> Route:
-        port = port_of(at)
-        proxy = self._proxies.choose(at.scheme, at.host, port)
-        return Route(at.scheme, at.raw_host.decode("ascii"), port, at.netloc, proxy)
+    def _route(self, at: Url) -> Route:
+        proxy = self._proxies.choose(at.scheme, at.host, at.port)
+        return Route(at.scheme, at.host.strip("[]"), at.port, at.authority.encode(), proxy)
 
-    async def _ask(
-        self, connection: Connection, at: httpx.URL, task: _Task
-    ) -> tuple[Answer, str | None]:
+    async def _ask(self, connection: Connection, at: Url, task: _Task) -> tuple[Answer, str | None]:
         headers = [
-            (b"Host", at.netloc),
+            (b"Host", at.authority.encode()),
             self._agent,
             (b"Accept", b"image/avif,image/webp,image/*,*/*;q=0.8"),
             (b"Accept-Encoding", b"identity"),
         ]
-        response = await connection.ask(at.raw_path, headers)
+        response = await connection.ask(at.target.encode(), headers)
         lines = [(_text(name).lower(), _text(value)) for name, value in response.headers]
         fields = dict(reversed(lines))
         answer = Answer(
             status=response.status_code,
-            url=str(at),
+            url=at.href,
             content_type=fields.get("content-type", "")[:200],
         )
         if answer.status in REDIRECTS and fields.get("location"):
@@ -294,9 +290,9 @@ class Client:
             raise Fault("timeout")
         return body.finish()
 
-    async def _robots_allow(self, at: httpx.URL) -> bool:
+    async def _robots_allow(self, at: Url) -> bool:
         """What the host's robots.txt says; raises the Fault that kept us from reading it."""
-        origin = f"{at.scheme}://{at.netloc.decode('ascii')}"
+        origin = at.origin
         rules = self._robots.get(origin)
         if rules is None:
             rules = self._robots[origin] = _Rules()
@@ -308,7 +304,7 @@ class Client:
         if rules.fault is not None:
             raise Fault(rules.fault.reason)
         self._hosts.slow_down(at.host, rules.robots.crawl_delay)
-        return rules.robots.allows(at.raw_path.decode("ascii"))
+        return rules.robots.allows(at.target)
 
     async def _learn_rules(self, origin: str, rules: _Rules) -> None:
         """Fetch robots.txt: on its own, since the task that asked first may reach its deadline."""
@@ -358,6 +354,21 @@ def fetch_blocking(url: str, settings: Settings) -> Answer:
     >>> image = answer.body if not answer.reason else None               # doctest: +SKIP
     """
     return trio.run(fetch, url, settings)
+
+
+def _target(url: str) -> Url:
+    try:
+        return Url.parse(url)
+    except UrlError:
+        raise Fault("bad_url") from None
+
+
+def _redirected(at: Url, location: str) -> Url:
+    """Where a Location header leads."""
+    try:
+        return Base(at.href).resolve(location)
+    except UrlError:
+        raise Fault("bad_redirect") from None
 
 
 def _text(value: bytes) -> str:

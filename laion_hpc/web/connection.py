@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import h11
-import httpx
 import trio
 
 from laion_hpc.web.connect import Network, Wire
 from laion_hpc.web.faults import Fault
 from laion_hpc.web.guard import Guard
+from laion_hpc.web.url import Url
 
 MAX_HEADER = 100 * 1024
 READ_BYTES = 1 << 17
@@ -35,21 +35,22 @@ Headers = list[tuple[bytes, bytes]]
 class Proxy:
     """An HTTP proxy; `tls` is for the way to the proxy itself, if that is https."""
 
-    url: httpx.URL
+    url: Url
+    credentials: str = ""
+    """`name:password`."""
     tls: ssl.SSLContext | None = None
 
     @property
-    def port(self) -> int:
-        """Its port."""
-        return self.url.port or (443 if self.url.scheme == "https" else 80)
+    def host(self) -> str:
+        """Its host, without the brackets of an IPv6 address."""
+        return self.url.host.strip("[]")
 
     @property
     def headers(self) -> Headers:
         """Who we are, for the proxy."""
-        if not self.url.userinfo:
+        if not self.credentials:
             return []
-        pair = f"{self.url.username}:{self.url.password}".encode()
-        return [(b"Proxy-Authorization", b"Basic " + b64encode(pair))]
+        return [(b"Proxy-Authorization", b"Basic " + b64encode(self.credentials.encode()))]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Route:
     """ASCII, without the brackets of an IPv6 address."""
     port: int
     authority: bytes
-    """Host and port as the URL has them."""
+    """Host and port, as in the URL's origin."""
     proxy: Proxy | None = None
 
 
@@ -213,11 +214,11 @@ class Connections:
             wire = await self._network.connect(route.host, route.port, self._guard)
         else:
             # The user gave the proxy's address: no guard.
-            wire = await self._network.connect(proxy.url.host, proxy.port, None)
+            wire = await self._network.connect(proxy.host, proxy.url.port, None)
         try:
             connection = Connection(wire, route)
             if proxy is not None and proxy.tls is not None:
-                await wire.secure(proxy.tls, proxy.url.host)
+                await wire.secure(proxy.tls, proxy.host)
             if route.scheme == "https":
                 if proxy is not None:
                     await connection.tunnel(agent)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import re
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -100,16 +98,15 @@ class Guard:
         return not self.only_opened and is_public(parsed)
 
     def allows_host(self, host: str) -> bool:
-        """False if the host of a URL, by its spelling alone, is an address that is not allowed.
+        """False if the canonical host of a URL is by itself an address that is not allowed.
 
-        For requests through a proxy, which resolves names itself: a literal address in any
-        spelling and the names of this machine are refused before the proxy is asked.
+        For requests through a proxy, which resolves names itself: a literal address and the
+        names of this machine are refused before the proxy is asked.
         """
         address = literal(host)
         if address is not None:
             return self.allows(address)
-        name = host.rstrip(".").lower()
-        if name == "localhost" or name.endswith(".localhost"):
+        if host == "localhost" or host.endswith(".localhost"):
             return self.allows("127.0.0.1")
         return True
 
@@ -135,21 +132,14 @@ def _inner(address: Address) -> Address:
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host spells in numbers, else None.
+    """The address that a canonical host is, else None.
 
-    Knows the spellings that the C library accepts and crawlers forget: `0x7f.1`, `2130706433`,
-    `017700000001`, `127.1`, `[::1]`, a trailing dot.
+    The spellings that the C library accepts and crawlers forget, such as `0x7f.1`, `2130706433`,
+    `017700000001` and `127.1`, are plain addresses once `web.url` has read them.
     """
-    host = host.strip("[]").rstrip(".")
     try:
-        return ipaddress.ip_address(host.replace("%25", "%"))
+        return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        pass
-    if not re.fullmatch(r"[0-9a-fA-FxX.]+", host):
-        return None
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))
-    except OSError:
         return None
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import certifi
-import httpx
 
 from laion_hpc.errors import UsageError
 from laion_hpc.web.connection import Proxy
 from laion_hpc.web.guard import Guard, is_loopback, literal, networks
+from laion_hpc.web.url import Url, UrlError, credentials_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _names_someone(user_agent: str) -> bool:
 
 
 def _on_loopback(proxy: str) -> bool:
-    host = httpx.URL(proxy).host
+    host = proxy_url(proxy, "download.proxy").host
     address = literal(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
@@ -106,7 +106,7 @@ class Proxies:
         address = literal(host)
         if address is not None and Guard(self._guard.opened, only_opened=True).allows(address):
             return None
-        return None if self._bypassed(host.lower(), port) else proxy
+        return None if self._bypassed(host, port) else proxy
 
     def _bypassed(self, host: str, port: int) -> bool:
         """NO_PROXY: a list of hosts, domains, networks or `*`, each perhaps with a port."""
@@ -132,18 +132,22 @@ class Proxies:
 
 def _proxy(text: str, key: str) -> Proxy:
     url = proxy_url(text, key)
-    return Proxy(url, tls_context() if url.scheme == "https" else None)
+    context = tls_context() if url.scheme == "https" else None
+    return Proxy(url, credentials_of(_with_scheme(text)), context)
 
 
-def proxy_url(text: str, key: str) -> httpx.URL:
+def proxy_url(text: str, key: str) -> Url:
     """Where a proxy is; UsageError that begins with `key` if it is of a kind that is not known."""
     try:
-        url = httpx.URL(text if "://" in text else f"http://{text}")
-    except httpx.InvalidURL as error:
-        raise UsageError(f"{key}: {text!r} is no URL of a proxy: {error}") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise UsageError(f"{key}: {text!r}: a proxy is http://HOST:PORT or https://HOST:PORT")
-    return url
+        return Url.parse(_with_scheme(text))
+    except UrlError:
+        raise UsageError(
+            f"{key}: {text!r}: a proxy is http://HOST:PORT or https://HOST:PORT"
+        ) from None
+
+
+def _with_scheme(text: str) -> str:
+    return text if "://" in text else f"http://{text}"
 
 
 _context: ssl.SSLContext | None = None

@@ -71,6 +71,8 @@ def test_the_default_config_is_good_but_for_what_is_fetched() -> None:
         ({"tag": heads("punsafe", "punsafe", "pwatermark")}, ["two columns", "punsafe"]),
         ({"tag": {"space": "ViT-L-14/openai"}}, ["tag.heads", "ViT-L-14/openai"]),
         ({"shuffle": {"blocked_url_hashes": "no.txt"}}, ["shuffle.blocked_url_hashes", "no.txt"]),
+        ({"shuffle": {"blocked_hosts": ["a.org/x"]}}, ["shuffle.blocked_hosts", "a.org/x"]),
+        ({"extract": {"blocked_hosts": ["a..org"]}}, ["extract.blocked_hosts", "a..org"]),
         ({"download": {"hash_blocklist": "no.txt"}}, ["download.hash_blocklist", "no.txt"]),
         ({"download": {"formats": ["JPEG", "EPS"]}}, ["download.formats", "EPS"]),
         ({"download": {"allow_networks": ["10.0.0.1/8"]}}, ["download.allow_networks"]),

@@ -107,9 +107,9 @@ def _in_links(path: Path, *, takedowns: Takedowns, blocks: set[int] | None) -> T
         for group in range(file.num_row_groups):
             if not keyed and blocks is not None and group not in blocks:
                 continue
-            table = file.read_row_group(group, ["key", "url"] if keyed else ["url"])
-            urls = table["url"].to_pylist()
-            mask = tombstones.covered(urls, map(host_of, urls), takedowns)
+            table = file.read_row_group(group, ["url", "host", *(["key"] if keyed else [])])
+            urls, hosts = table["url"].to_pylist(), table["host"].to_pylist()
+            mask = tombstones.covered(urls, hosts, takedowns)
             if not mask.any():
                 continue
             groups.append(group)

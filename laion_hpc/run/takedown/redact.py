@@ -18,7 +18,6 @@ from laion_hpc.files import ledger, tombstones
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.takedown_list import Takedowns
 from laion_hpc.run.takedown.find import Table
-from laion_hpc.web.url import host_of
 
 
 def redact(table: Table, *, takedowns: Takedowns) -> None:
@@ -37,14 +36,13 @@ def redact(table: Table, *, takedowns: Takedowns) -> None:
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group).combine_chunks()
                 if group in table.groups:
-                    urls = rows["url"].to_pylist()
-                    hosts = list(map(host_of, urls))
+                    urls, hosts = rows["url"].to_pylist(), rows["host"].to_pylist()
                     mask = tombstones.covered(urls, hosts, takedowns)
                     classes.update(rows["language_class"].filter(pa.array(mask)).to_pylist())
                     if "key" in rows.schema.names:
                         rows = tombstones.bury_samples(rows, mask)
                     else:
-                        rows = tombstones.bury_links(rows, mask, hosts)
+                        rows = tombstones.bury_links(rows, mask)
                 writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         _keep_times(path, aside)
         # The ledger first: a kill between the two leaves links to find, and so to be done again.

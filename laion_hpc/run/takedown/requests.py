@@ -6,15 +6,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import can_ada
-
 from laion_hpc.errors import UsageError
 from laion_hpc.files import tombstones
 from laion_hpc.files.takedown_list import Takedowns
-from laion_hpc.web.url import Base
+from laion_hpc.web.url import Url, UrlError, canonical_host
 
 _KEY = re.compile(r"[^\s./\\]+-\d{4}-\d{5}-\d{5}")
-_HOST = re.compile(r"[^\s/?#@\\]+\.[^\s/?#@\\.]+\.?(:\d+)?")
 
 
 @dataclass
@@ -63,20 +60,20 @@ def read(path: Path) -> Request:
 def _understood(line: str, request: Request) -> bool:
     if "://" in line:
         try:
-            url, fault = Base(line).resolve(line)
-        except ValueError:
+            request.urls.add(Url.parse(line).href)
+        except UrlError:
             return False
-        request.urls.add(url)
-        return fault is None
+        return True
     if re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", line):
         request.hashes.add(line.lower())
     elif _KEY.fullmatch(line):
         request.keys.add(line)
-    elif _HOST.fullmatch(line):
-        try:
-            request.hosts.add(can_ada.parse(f"http://{line.strip('.')}/").hostname)
-        except ValueError:
-            return False
     else:
-        return False
+        try:
+            host = canonical_host(line)
+        except UrlError:
+            return False
+        if "." not in host:
+            return False  # a word
+        request.hosts.add(host)
     return True

@@ -2,7 +2,7 @@
 
 | reason | meaning |
 |---|---|
-| `bad_url` | not an http(s) URL, or a port that belongs to another protocol |
+| `bad_url` | not an http(s) URL of a host, or a port that belongs to another protocol |
 | `dns` `refused` `unreachable` `tls` `reset` `timeout` | no connection, or it broke |
 | `protocol` | the answer is not HTTP, or its header is too large |
 | `http_404`, any `http_NNN` | the last answer's status, if not 200 |

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from laion_hpc.stages.extract.hosts import hosts_of
 from laion_hpc.stages.extract.links import REASONS, Rules, text_of, url_of
 from laion_hpc.stages.extract.pages import BrokenRecordError, Outline, json_text
 from laion_hpc.stages.extract.plain import BASE_BROKEN, BASE_ODD, BASE_PLAIN, ODD, OK, Bytes
@@ -26,7 +27,7 @@ from laion_hpc.stages.extract.scan import (
     limits,
 )
 from laion_hpc.stages.extract.text import clean
-from laion_hpc.web.url import Base, host_of, is_blocked
+from laion_hpc.web.url import Base, is_blocked
 
 _CODE = {reason: code for code, reason in enumerate(REASONS, 1)}
 
@@ -43,6 +44,7 @@ class Links(NamedTuple):
     position: npt.NDArray[np.int32]
     """Its position among the page's image links."""
     url: pa.StringArray
+    host: pa.StringArray
     text: pa.StringArray
     title: pa.StringArray
 
@@ -83,9 +85,14 @@ class Decider:
         # Titles are cleaned whether or not the link stays: their JSON is part of the record.
         rows = np.flatnonzero(odd | (left & (found.title_status == ODD)))
         self._odd(rows, buffer, found, outlines, bases, reason, spare, strings)
-        if self._rules.blocked_hosts:
-            self._block_hosts(found, reason)
         stays = np.flatnonzero(reason == 0)
+        urls = _strings(found.resolved, spare.urls, strings[1][stays])
+        hosts = hosts_of(urls)
+        if self._rules.blocked_hosts:
+            blocked = self._are_blocked(hosts)
+            reason[stays[blocked]] = _CODE["blocked_host"]
+            stays = stays[~blocked]
+            urls, hosts = urls.filter(pa.array(~blocked)), hosts.filter(pa.array(~blocked))
         counts = np.bincount(reason, minlength=len(REASONS) + 1)
         return Links(
             images=len(reason),
@@ -95,18 +102,19 @@ class Decider:
             pages_with_images=len(np.unique(found.page)),
             page=found.page[stays],
             position=found.position[stays].astype(np.int32),
-            url=_strings(found.resolved, spare.urls, strings[1][stays]),
+            url=urls,
+            host=hosts,
             text=_strings(buffer, spare.texts, strings[0][stays]),
             title=_strings(buffer, spare.texts, strings[2][stays]),
         )
 
-    def _block_hosts(self, found: Found, reasons: Bytes) -> None:
-        """Drops the links that the kernel let pass, where their host is blocked."""
-        for row in np.flatnonzero((reasons == 0) & (found.url_status == OK)).tolist():
-            begin, end = found.resolved_span[row].tolist()
-            host = host_of(found.resolved[begin:end].tobytes().decode())
-            if is_blocked(host, self._rules.blocked_hosts):
-                reasons[row] = _CODE["blocked_host"]
+    def _are_blocked(self, hosts: pa.StringArray) -> npt.NDArray[np.bool_]:
+        """Each distinct host is looked for once."""
+        distinct = hosts.dictionary_encode()
+        names = distinct.dictionary.to_pylist()
+        blocked = [is_blocked(name, self._rules.blocked_hosts) for name in names]
+        which: Numbers = distinct.indices.to_numpy()
+        return np.take(np.array(blocked, np.bool_), which)
 
     def _odd(
         self,
@@ -145,10 +153,10 @@ class Decider:
                     spans[0][row] = spare.text(text)
                 if url_status == ODD:
                     address, reason = url_of(_text(buffer, url, old), bases[page], rules)
-                    if reason:
+                    if address is None:
                         reasons[row] = _CODE[reason]
                         continue
-                    spans[1][row] = spare.url(address)
+                    spans[1][row] = spare.url(address.href)
                 elif url_status != OK:
                     reasons[row] = url_status
                     continue

@@ -23,7 +23,6 @@ from laion_hpc.files import tombstones
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.schemas import CANDIDATE
 from laion_hpc.files.takedown_list import Takedowns
-from laion_hpc.web.url import host_of
 
 _ADDED = ("crawl", "segment", "wat")
 """The same for all rows of a WAT: added when merging."""
@@ -123,10 +122,8 @@ def merge(
 def _without(table: pa.Table, takedowns: Takedowns | None) -> pa.Table:
     if not takedowns:
         return table
-    urls = table["url"].to_pylist()
-    hosts = [host_of(url) for url in urls]
-    mask = tombstones.covered(urls, hosts, takedowns)
-    return tombstones.bury_links(table, mask, hosts) if mask.any() else table
+    mask = tombstones.covered(table["url"].to_pylist(), table["host"].to_pylist(), takedowns)
+    return tombstones.bury_links(table, mask) if mask.any() else table
 
 
 def _block(sources: Sequence[Source], block: int, crawl: str, segment: str) -> Iterator[pa.Table]:

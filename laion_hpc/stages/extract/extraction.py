@@ -186,6 +186,7 @@ class Extraction:
                 page=links.page[first],
                 position=links.position[first],
                 url=links.url.take(rows),
+                host=links.host.take(rows),
                 text=links.text.take(rows),
                 title=links.title.take(rows),
             )
@@ -245,6 +246,7 @@ def _rows(links: Links, pages: list[_Page], languages: tuple[pa.Array, ...]) -> 
     offsets = np.array([page.offset for page in pages], np.int64)
     columns = {
         "url": links.url,
+        "host": links.host,
         "text": links.text,
         **dict(zip(_LANGUAGE, languages, strict=True)),
         "license": of_page([outline.license for outline in outlines]),

@@ -17,6 +17,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files import takedown_list as takedown_list
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
+from laion_hpc.files.schemas import CANDIDATES
 from laion_hpc.runtime import console, work
 from laion_hpc.runtime.work import Team
 from laion_hpc.stages.extract import external_sort, parquet_merge, wat
@@ -58,7 +59,7 @@ def run(job: SegmentJob, processes: int) -> Ledger | None:
         if not team.leads:
             return None
         source = ledger.fingerprint(
-            job.crawl, job.segment, *(wat.fingerprint(address) for address in job.wats)
+            CANDIDATES, job.crawl, job.segment, *(wat.fingerprint(address) for address in job.wats)
         )
         done = ledger.finished(ledger.path_of(job.output), config=digest, source=source)
         if done is None:

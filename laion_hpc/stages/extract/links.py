@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from laion_hpc.config import Config
 from laion_hpc.stages.extract.text import clean
-from laion_hpc.web.url import Base, blocked_set, extension_of, host_of, is_blocked
+from laion_hpc.web.url import Base, Url, UrlError, blocked_set, extension_of, is_blocked
 
 REASONS = (
     "no_text",
@@ -15,6 +15,7 @@ REASONS = (
     "data_url",
     "not_http",
     "bad_url",
+    "bad_host",
     "url_too_long",
     "extension",
     "blocked_host",
@@ -59,31 +60,35 @@ def text_of(alt: str, rules: Rules) -> tuple[str, str]:
     return text, ""
 
 
-def url_of(reference: str, base: Base | None, rules: Rules) -> tuple[str, str]:
-    """The absolute URL and an empty string, or an empty string and the reason to drop it.
+def url_of(reference: str, base: Base | None, rules: Rules) -> tuple[Url | None, str]:
+    """The absolute URL and an empty string, or None and the reason to drop it.
 
     `base` is the page's, None if the page's own URL is broken.
     """
     if base is None:
-        return "", "bad_url"
-    url, fault = base.resolve(reference)
-    if fault is not None:
-        return "", fault
-    if len(url) > rules.max_url:
-        return "", "url_too_long"
-    if extension_of(url) in rules.extensions:
-        return "", "extension"
-    if rules.blocked_hosts and is_blocked(host_of(url), rules.blocked_hosts):
-        return "", "blocked_host"
+        return None, "bad_url"
+    try:
+        url = base.resolve(reference)
+    except UrlError as error:
+        return None, error.reason
+    if len(url.href) > rules.max_url:
+        return None, "url_too_long"
+    if extension_of(url.href) in rules.extensions:
+        return None, "extension"
+    if is_blocked(url.host, rules.blocked_hosts):
+        return None, "blocked_host"
     return url, ""
 
 
-def decide(reference: str, alt: str, base: Base | None, rules: Rules) -> tuple[str, str, str]:
+def decide(
+    reference: str, alt: str, base: Base | None, rules: Rules
+) -> tuple[Url | None, str, str]:
     """The link's URL, its text and an empty string; or, if it is dropped, the reason last.
 
     This defines what `scan` does faster for the plain links.
     """
     text, reason = text_of(alt, rules)
-    if not reason:
-        url, reason = url_of(reference, base, rules)
-    return ("", "", reason) if reason else (url, text, "")
+    if reason:
+        return None, "", reason
+    url, reason = url_of(reference, base, rules)
+    return url, "" if reason else text, reason

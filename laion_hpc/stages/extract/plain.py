@@ -64,7 +64,8 @@ _SPECIAL[[0x25, 0x2E, 0x3A, 0x3F]] = _MARK  # % . : ?
 def _host_end(buf, at, end):  # type: ignore[no-untyped-def]
     """The slash after a plain host name, or -1.
 
-    Not plain are numbers at the end (addresses), Punycode, ports, capitals, empty labels.
+    Not plain are numbers at the end (addresses), Punycode, ports, capitals, labels that are empty
+    or too long for DNS.
     """
     label = at
     letters = True
@@ -72,7 +73,7 @@ def _host_end(buf, at, end):  # type: ignore[no-untyped-def]
     while i < end:
         c = buf[i]
         if c == 0x2F or c == 0x2E:
-            if i == label or starts_with(buf, label, i, b"xn--"):
+            if i == label or i - label > 63 or starts_with(buf, label, i, b"xn--"):
                 return -1
             if c == 0x2F:
                 return i if letters and i - at <= 200 else -1

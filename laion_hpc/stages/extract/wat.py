@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import xxhash
 
@@ -18,6 +17,7 @@ from laion_hpc.config import Config
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
+from laion_hpc.files.schemas import CANDIDATES
 from laion_hpc.web.fetch import fetch, is_url
 
 if TYPE_CHECKING:
@@ -37,16 +37,17 @@ class Failure:
 
 def name_of(address: str) -> str:
     """The file name of a WAT's path or URL."""
-    return PurePosixPath(urlsplit(address).path if is_url(address) else address).name
+    return PurePosixPath(address.partition("?")[0] if is_url(address) else address).name
 
 
 def fingerprint(address: str) -> str:
     """Tells one WAT from another without reading all of it: name, size, both ends.
 
-    A URL stands for itself: what Common Crawl publishes does not change.
+    It also names the format of what is made: in another format that is made again. A URL stands
+    for itself: what Common Crawl publishes does not change.
     """
     if is_url(address):
-        return ledger.fingerprint(address)
+        return ledger.fingerprint(CANDIDATES, address)
     path = Path(address)
     try:
         size = path.stat().st_size
@@ -56,7 +57,8 @@ def fingerprint(address: str) -> str:
             tail = stream.read(_SAMPLED_BYTES)
     except OSError:
         return ledger.fingerprint(path.name, "unreadable")
-    return ledger.fingerprint(path.name, str(size), xxhash.xxh3_128_hexdigest(head + tail))
+    sample = xxhash.xxh3_128_hexdigest(head + tail)
+    return ledger.fingerprint(CANDIDATES, path.name, str(size), sample)
 
 
 @cache

@@ -24,6 +24,7 @@ from laion_hpc.runtime.compiled import compiled
 from laion_hpc.stages.release.authorities import Authorities
 from laion_hpc.stages.release.columns import SPLITS
 from laion_hpc.stages.release.value_counts import COUNTS, Coded, coded
+from laion_hpc.web.url import host_of
 
 IMPLIED = {SPLITS["en"]: "en", SPLITS["nolang"]: ""}
 """LANGUAGE of the rows of a split without that column."""
@@ -33,12 +34,6 @@ MOST_CELLS = 1 << 22
 """Values times sets of subsets that are counted in one array."""
 PAGE = 1 << 12
 """Numbers that are counted in one array once one of them occurs."""
-_BARE = "split_part(split_part(authority, '?', 1), '#', 1)"
-HOST_OF_AUTHORITY = rf"""CASE WHEN regexp_full_match(authority, '[a-z0-9.-]*') THEN authority ELSE
-    lower(CASE WHEN contains({_BARE}, '@') OR contains({_BARE}, '[')
-    THEN regexp_extract({_BARE}, '^(?:.*@)?(\[[^\]]*\]|[^:]*)', 1)
-    ELSE split_part({_BARE}, ':', 1) END) END"""
-"""The host of a URL, as `hosts.host_of` gives it; most are what stands there already."""
 
 
 class Counting:
@@ -104,20 +99,19 @@ class Counting:
         columns = zip(*rows, strict=True) if rows else ([] for _ in COUNTS)
         arrays = [pa.array(one, field.type) for one, field in zip(columns, COUNTS, strict=True)]
         _write(counts, pa.Table.from_arrays(arrays, schema=COUNTS))
-        tables = [self._authorities(split) for split in SPLITS.values() if split in self._hosts]
-        self._connection.register("authorities", pa.concat_tables(tables))
+        tables = [self._hosts_of(split) for split in SPLITS.values() if split in self._hosts]
+        self._connection.register("hosts", pa.concat_tables(tables))
         # A host that stands there with and without its port has two rows; order is by a number.
-        found = self._connection.sql(
-            f"""SELECT split, {HOST_OF_AUTHORITY} AS host, * EXCLUDE (split, authority)
-            FROM authorities ORDER BY split, hash(host)"""
-        )
+        found = self._connection.sql("FROM hosts ORDER BY split, hash(host)")
         _write(hosts, found.to_arrow_table())
 
-    def _authorities(self, split: str) -> pa.Table:
-        words, counts = self._hosts[split].found()
+    def _hosts_of(self, split: str) -> pa.Table:
+        authorities, counts = self._hosts[split].found()
         names = ["n", *self._subsets]
         sums = {name: counts[:, column] for column, name in enumerate(names)}
-        return pa.table({"split": pa.repeat(split, len(words)), "authority": words, **sums})
+        hosts = [host_of(f"http://{authority}/") for authority in authorities.to_pylist()]
+        columns = {"split": pa.repeat(split, len(hosts)), "host": pa.array(hosts, pa.string())}
+        return pa.table({**columns, **sums})
 
     def __enter__(self) -> Self:
         return self

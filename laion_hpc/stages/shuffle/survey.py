@@ -22,7 +22,8 @@ import xxhash
 
 from laion_hpc.errors import InputError
 from laion_hpc.files import tombstones
-from laion_hpc.files.tables import damaged, open_parquet
+from laion_hpc.files.schemas import CANDIDATE
+from laion_hpc.files.tables import damaged, open_parquet, require_columns
 from laion_hpc.stages.shuffle.prefetch import ahead
 from laion_hpc.web.url import blocked_set, is_blocked
 
@@ -34,10 +35,14 @@ _KEY_COLUMNS = {
     "url+text": ("url", "text"),
     "url+language": ("url", "language"),
 }
-REPEATED = ["language", "language_class", "license", "page_language", "crawl", "segment", "wat"]
+REPEATED = [
+    "host", "language", "language_class", "license", "page_language", "crawl", "segment", "wat",
+]  # fmt: skip
 """Columns of few different strings: read as dictionaries, which are quicker to move."""
 
-_COLUMNS = ["url", "text", "language", "crawl", "segment", "wat", "record_offset", "link_position"]
+_COLUMNS = [
+    "url", "host", "text", "language", "crawl", "segment", "wat", "record_offset", "link_position",
+]  # fmt: skip
 
 _DTYPES: dict[str, Any] = {
     "low": np.uint64, "high": np.uint64, "host": np.uint64, "length": np.int32,
@@ -116,6 +121,7 @@ AGAIN = "run `extract` again"
 def _row_group(path: Path, block: int) -> Iterator[pq.ParquetFile]:
     options: Any = {"pre_buffer": False, "buffer_size": 1 << 20, "read_dictionary": REPEATED}
     with open_parquet(path, AGAIN, **options) as file:
+        require_columns(path, file.schema_arrow, CANDIDATE.names, AGAIN)
         if block >= file.num_row_groups:
             raise InputError(
                 f"{path}: has {file.num_row_groups} blocks, not one with number {block}; was it "
@@ -150,7 +156,7 @@ def survey(
     for batch in ahead(batches(parts, block, _COLUMNS)):
         crawls.update(pc.unique(batch.column("crawl")).to_pylist())
         urls = tombstones.without_tombstones(batch.column("url"))
-        host, blocked = hosts(urls)
+        host, blocked = hosts(batch.column("host"))
         low, high = _key_hashes(batch, _KEY_COLUMNS[deduplicate_by])
         taken_down = np.zeros(len(urls), np.bool_)
         if graves := tombstones.graves(batch.column("url"), deduplicate_by):
@@ -216,28 +222,18 @@ def _among(urls: pa.Array, digests: frozenset[bytes]) -> npt.NDArray[np.bool_]:
     return np.array(found, np.bool_)
 
 
-def hosts_of(urls: pa.Array) -> pa.Array:
-    """`hosts.host_of` of many URLs at once, for URLs as extract writes them."""
-    authority = pc.list_element(pc.split_pattern(urls, "/", max_splits=3), 2)
-    return pc.replace_substring_regex(authority, r":[0-9]*$", "")
-
-
 class _Hosts:
     """Hashes of hosts, and whether they or a domain above them are blocked."""
 
     def __init__(self, blocked: Iterable[str]) -> None:
         self._blocked = blocked_set(blocked)
 
-    def __call__(self, urls: pa.Array) -> tuple[Bits, npt.NDArray[np.bool_]]:
-        try:
-            encoded = hosts_of(urls).dictionary_encode()
-        except pa.ArrowInvalid:
-            raise InputError("a URL without a host: was this file made by extract?") from None
-        which = encoded.indices.to_numpy()
-        names = _as_bytes(encoded.dictionary)
+    def __call__(self, hosts: pa.DictionaryArray) -> tuple[Bits, npt.NDArray[np.bool_]]:
+        which = hosts.indices.to_numpy()
+        names = _as_bytes(hosts.dictionary)
         raw = b"".join(map(xxhash.xxh3_64_digest, names))
         hashes = np.frombuffer(raw, ">u8").astype(np.uint64)
         if not self._blocked:
-            return hashes[which], np.zeros(len(urls), np.bool_)
+            return hashes[which], np.zeros(len(hosts), np.bool_)
         blocked = np.array([is_blocked(name.decode(), self._blocked) for name in names], np.bool_)
         return hashes[which], blocked[which]

@@ -20,7 +20,7 @@ from tests.stages.extract.wats import image, page, payload
 
 RULES = Rules.of(Config())
 DECIDE = Decider(RULES)
-Row = tuple[int, int, str, str, str]
+Row = tuple[int, int, str, str, str, str]
 
 
 def one_by_one(records: list[bytes], rules: Rules = RULES) -> tuple[list[Row], Counter[str]]:
@@ -35,10 +35,11 @@ def one_by_one(records: list[bytes], rules: Rules = RULES) -> tuple[list[Row], C
             base = None
         for position, link in enumerate(found.images):
             url, text, reason = decide(link.url, link.alt, base, rules)
-            if reason:
+            if url is None:
                 dropped[reason] += 1
             else:
-                rows.append((number, position, url, text, clean(link.title)))
+                title = clean(link.title)
+                rows.append((number, position, url.href, url.host, text, title))
     return rows, dropped
 
 
@@ -71,6 +72,7 @@ PIECES = (
     'javascript: e.org -a.org a_b.org a..b [ ] | ^ \' " { } {" } , "path":"IMG@/src" IMG@/src '
     "ä 例 é \t \n ; = + ~ % %zz %20 � 1.2.3 localhost w.x-y.z # #a Ã ’ при Ξέ Ђ 🚀"
 )
+PIECES += " " + "a" * 64  # a label too long for DNS
 piece = st.sampled_from(PIECES.split(" ")) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=3
 )
@@ -78,7 +80,8 @@ reference = st.lists(piece, max_size=7).map("".join)
 wild = st.lists(piece | st.just(" "), max_size=9).map("".join)
 bases = st.sampled_from(
     ["http://e.org/a/b/c.html", "https://e.org", "https://u:p@e.org/x/", "http://e.org:81/x?y/z",
-     "ftp://e.org/x", "", "no url", "http://bücher.de/ü/"]
+     "ftp://e.org/x", "", "no url", "http://bücher.de/ü/",
+     "http://e.org./a/", "http://e..org/a/", "http://[::1]:80/a"]
 )  # fmt: skip
 link = st.builds(
     lambda url, alt, title: {"path": "IMG@/src", "url": url, "alt": alt, "title": title},
@@ -123,6 +126,7 @@ def test_all_pairs_of_pieces(base: str) -> None:
         "//cdn.org/{}{}",
         "http://{}{}/x.jpg",
         "http://a.{}.{}/x",
+        "http://{}.:81/x",
     )
     pieces = PIECES.split(" ")
     references = [
@@ -210,7 +214,7 @@ def test_the_config_sets_the_limits() -> None:
 def test_blocked_hosts_and_their_subdomains() -> None:
     rules = Rules.of(parse({"extract": {"blocked_hosts": ["Bad.org.", "other.de"]}}))
     references = ["http://bad.org/1.jpg", "//img.bad.org/2.jpg", "http://notbad.org/3.jpg", "4.jpg"]
-    references += ["http://BAD.org:80/5 6.jpg", "http://bad.org.uk/7.jpg", "data:x"]
+    references += ["http://BAD.org.:80/5 6.jpg", "http://bad.org.uk/7.jpg", "data:x"]
     here = payload(page("http://good.org/", [image(one, "a red boat") for one in references]))
     there = payload(page("http://www.bad.org/", [image(one, "a red boat") for one in references]))
     found = at_once([here, there], Decider(rules))

@@ -3,15 +3,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from laion_hpc.stages.release import statistics
 from laion_hpc.stages.release.block import make_block
-from laion_hpc.stages.release.block_counts import HOST_OF_AUTHORITY
 from laion_hpc.stages.release.statistics import QUANTILES, compute
 from laion_hpc.web.url import host_of
 from tests.stages.release.blocks import samples, write_block
@@ -143,20 +141,3 @@ def test_histograms_lose_nothing(tally: dict[int, int]) -> None:
     assert shape["counts"][-1]
     edges = statistics.edges_histogram(Counter(tally), (1, 10, 100))
     assert sum(edges["counts"]) == sum(tally.values())
-
-
-_HOSTS = st.from_regex(r"[a-z0-9-]{1,8}(\.[a-z]{2,5}){0,2}|\[[0-9a-f:]{2,8}\]", fullmatch=True)
-
-
-@settings(max_examples=60)
-@given(
-    _HOSTS,
-    st.from_regex(r"([a-z@:]{1,4}@)?", fullmatch=True),
-    st.from_regex(r"(:[0-9]{1,5})?", fullmatch=True),
-    st.from_regex(r"([/?#][a-z:@\[\]/?#.]{0,8})?", fullmatch=True),
-)
-def test_duckdb_finds_the_same_host(host: str, user: str, port: str, rest: str) -> None:
-    url = f"https://{user}{host}{port}{rest}"
-    authority = "SELECT split_part(?, '/', 3) AS authority"
-    found = duckdb.execute(f"SELECT {HOST_OF_AUTHORITY} FROM ({authority})", [url]).fetchall()
-    assert found == [(host_of(url),)]

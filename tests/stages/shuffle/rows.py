@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_hpc.files.schemas import CANDIDATE
+from laion_hpc.web.url import host_of
 
 
 def row(url: str, text: str = "a red boat", **more: Any) -> dict[str, Any]:
     return {
         "url": url,
+        "host": host_of(url),
         "text": text,
         "language": "en",
         "language_probability": 0.9,

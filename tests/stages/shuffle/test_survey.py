@@ -3,33 +3,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from laion_hpc.errors import InputError
-from laion_hpc.stages.shuffle.survey import hosts_of, survey
-from laion_hpc.web.url import Base, host_of, is_blocked
+from laion_hpc.stages.shuffle.survey import survey
+from laion_hpc.web.url import is_blocked
 from tests.stages.shuffle.rows import row, write_part
-
-label = st.from_regex(r"[a-z0-9][a-z0-9-]{0,6}", fullmatch=True)
-host = st.lists(label, min_size=1, max_size=3).map(".".join) | st.just("[2001:db8::1]")
-port = st.sampled_from(["", ":8080", ":443"])
-rest = st.sampled_from(["/", "/a:1/b.jpg", "/x//y?u=http://other.org/", "/@:80"])
-
-
-@given(st.lists(st.builds("http://{}{}{}".format, host, port, rest), min_size=1, max_size=9))
-def test_hosts_of_many_are_the_hosts_of_each(urls: list[str]) -> None:
-    assert hosts_of(pa.array(urls)).to_pylist() == [host_of(url) for url in urls]
-
-
-@given(st.text(max_size=30))
-def test_hosts_of_whatever_extract_lets_through(reference: str) -> None:
-    reference = reference.encode("utf-8", "replace").decode()
-    url, fault = Base("http://e.org/").resolve(reference)
-    if fault is None:
-        assert hosts_of(pa.array([url])).to_pylist() == [host_of(url)]
 
 
 @pytest.mark.parametrize(
@@ -91,8 +71,10 @@ def test_files_that_are_missing_or_damaged_or_too_short_are_named(tmp_path: Path
         survey([part], 3, deduplicate_by="url")
     with pytest.raises(InputError, match="absent: no such file"):
         survey([tmp_path / "absent"], 0, deduplicate_by="url")
-    with pytest.raises(InputError, match="without a host"):
-        survey([part], 0, deduplicate_by="url")
+    old = tmp_path / "old"
+    pq.write_table(pq.read_table(part).drop_columns("host"), old)
+    with pytest.raises(InputError, match="old: no column host; run `extract` again"):
+        survey([old], 0, deduplicate_by="url")
     part.write_bytes(part.read_bytes()[:-50])
     with pytest.raises(InputError, match="p: cannot be read"):
         survey([part], 0, deduplicate_by="url")
