@@ -1,257 +1,145 @@
-"""The image links of many pages at once: all of `links.decide`'s decisions, as columns."""
+"""Records of a WAT in, decided links out: what `extract` is, one record and one link at a time.
+
+`fast.read` does the same in compiled code, many at a time; the tests hold the two equal.
+"""
 
 from __future__ import annotations
 
-import html
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from laion_hpc.stages.extract.hosts import hosts_of
-from laion_hpc.stages.extract.links import REASONS, Rules, text_of, url_of
-from laion_hpc.stages.extract.pages import BrokenRecordError, Outline, json_text
-from laion_hpc.stages.extract.plain import BASE_BROKEN, BASE_ODD, BASE_PLAIN, ODD, OK, Bytes
-from laion_hpc.stages.extract.scan import (
-    Found,
-    Limits,
-    Numbers,
-    Pages,
-    find,
-    gather,
-    joined,
-    limits,
-)
+from laion_hpc.stages.extract.links import Rules, decide
+from laion_hpc.stages.extract.pages import IMAGE_BYTES, BrokenRecordError, Page, read_page
+from laion_hpc.stages.extract.records import Damage, Record, read_records
 from laion_hpc.stages.extract.text import clean
-from laion_hpc.web.url import Base, is_blocked
+from laion_hpc.web.url import Base
 
-_CODE = {reason: code for code, reason in enumerate(REASONS, 1)}
+CUT_SHORT = "invalid JSON: cut short"
+BATCH_BYTES = 1 << 23
+"""Of inflated records whose links are decided on together."""
+
+
+class PageColumns(NamedTuple):
+    """What a page's candidates say of it."""
+
+    url: str
+    language: str
+    license: str
+    record_offset: int
 
 
 class Links(NamedTuple):
-    """The links of a batch that no rule drops, in order; what became of the others."""
+    """The n links of a batch that no rule drops, in order; what became of the others."""
 
     images: int
     """All image links."""
     dropped: Counter[str]
     pages_with_images: int
-    page: Numbers
-    """Of each link that is left: which page of the batch."""
+    page: npt.NDArray[np.int64]
+    """(n,) which page of the batch."""
     position: npt.NDArray[np.int32]
-    """Its position among the page's image links."""
+    """(n,) among the page's image links."""
     url: pa.StringArray
     host: pa.StringArray
     text: pa.StringArray
     title: pa.StringArray
 
 
-class StrangePagesError(Exception):
-    """Pages that are to be read with `pages.whole_outline`: `.pages` are their numbers."""
+@dataclass
+class Batch:
+    """Some records of a WAT, one after the other."""
 
-    def __init__(self, pages: list[int]) -> None:
-        self.pages = pages
-
-
-class Decider:
-    """Decides on batches by one set of rules."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._limits: Limits = limits(*rules[:4])
-
-    def __call__(self, outlines: Sequence[Outline], window: Bytes | None = None) -> Links:
-        """The links of some pages. Raises StrangePagesError.
-
-        `window` is a buffer for `find` in which the links of most of them are: they stay there.
-        """
-        bases = [_base(outline) for outline in outlines]
-        buffer, spans = _together([outline.links for outline in outlines], window)
-        found = find(buffer, _pages(outlines, bases, spans), self._limits)
-        if len(found.strange):
-            raise StrangePagesError(found.strange.tolist())
-        text, url = found.text_status, found.url_status
-        # A text that is dropped settles it; else a reference that is; else the library does.
-        maybe = (text == OK) | (text == ODD)
-        odd = (text == ODD) | ((text == OK) & (url == ODD))
-        left = maybe & ((url == OK) | (url == ODD))
-        reason = np.where(maybe, url, text)
-        reason[odd | left] = 0
-        spare = _Spare(len(buffer), len(found.resolved))
-        strings = found.alt.copy(), found.resolved_span.copy(), found.title.copy()
-        # Titles are cleaned whether or not the link stays: their JSON is part of the record.
-        rows = np.flatnonzero(odd | (left & (found.title_status == ODD)))
-        self._odd(rows, buffer, found, outlines, bases, reason, spare, strings)
-        stays = np.flatnonzero(reason == 0)
-        urls = _strings(found.resolved, spare.urls, strings[1][stays])
-        hosts = hosts_of(urls)
-        if self._rules.blocked_hosts:
-            blocked = self._are_blocked(hosts)
-            reason[stays[blocked]] = _CODE["blocked_host"]
-            stays = stays[~blocked]
-            urls, hosts = urls.filter(pa.array(~blocked)), hosts.filter(pa.array(~blocked))
-        counts = np.bincount(reason, minlength=len(REASONS) + 1)
-        return Links(
-            images=len(reason),
-            dropped=Counter(
-                {name: int(counts[code]) for name, code in _CODE.items() if counts[code]}
-            ),
-            pages_with_images=len(np.unique(found.page)),
-            page=found.page[stays],
-            position=found.position[stays].astype(np.int32),
-            url=urls,
-            host=hosts,
-            text=_strings(buffer, spare.texts, strings[0][stays]),
-            title=_strings(buffer, spare.texts, strings[2][stays]),
-        )
-
-    def _are_blocked(self, hosts: pa.StringArray) -> npt.NDArray[np.bool_]:
-        """Each distinct host is looked for once."""
-        distinct = hosts.dictionary_encode()
-        names = distinct.dictionary.to_pylist()
-        blocked = [is_blocked(name, self._rules.blocked_hosts) for name in names]
-        which: Numbers = distinct.indices.to_numpy()
-        return np.take(np.array(blocked, np.bool_), which)
-
-    def _odd(
-        self,
-        rows: Numbers,
-        buffer: Bytes,
-        found: Found,
-        outlines: Sequence[Outline],
-        bases: Sequence[Base | None],
-        reasons: Bytes,
-        spare: _Spare,
-        spans: tuple[Numbers, Numbers, Numbers],
-    ) -> None:
-        """Decides on the rows that the kernel left, one by one; sets reasons and spans."""
-        rules = self._rules
-        strange: list[int] = []
-        columns = (
-            rows,
-            found.page[rows],
-            found.text_status[rows],
-            found.url_status[rows],
-            found.title_status[rows],
-            found.alt[rows],
-            found.url[rows],
-            found.title[rows],
-        )
-        for row, page, text_status, url_status, title_status, alt, url, title in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            old = outlines[page].old
-            try:
-                if text_status == ODD:
-                    text, reason = text_of(_text(buffer, alt, old), rules)
-                    if reason:
-                        reasons[row] = _CODE[reason]
-                        continue
-                    spans[0][row] = spare.text(text)
-                if url_status == ODD:
-                    address, reason = url_of(_text(buffer, url, old), bases[page], rules)
-                    if address is None:
-                        reasons[row] = _CODE[reason]
-                        continue
-                    spans[1][row] = spare.url(address.href)
-                elif url_status != OK:
-                    reasons[row] = url_status
-                    continue
-                if title_status == ODD:
-                    spans[2][row] = spare.text(clean(_text(buffer, title, old)))
-            except BrokenRecordError:
-                strange.append(page)
-        if strange:
-            raise StrangePagesError(sorted(set(strange)))
+    read: int = 0
+    """Records that could be read."""
+    lost: list[Damage] = field(default_factory=list)
+    repaired: list[Damage] = field(default_factory=list)
+    """Faults of records that were read all the same."""
+    pages: list[PageColumns] = field(default_factory=list)
+    links: Links | None = None
+    """None without pages."""
 
 
-class _Spare:
-    """Strings that are not in the batch's buffers; their spans go on where those end."""
+def read(path: Path, rules: Rules) -> Iterator[Batch]:
+    """All records of a WAT in order, their links decided on.
 
-    def __init__(self, texts_after: int, urls_after: int) -> None:
-        self._texts, self._urls = bytearray(), bytearray()
-        self._texts_after, self._urls_after = texts_after, urls_after
-
-    def text(self, text: str) -> tuple[int, int]:
-        return self._add(self._texts, self._texts_after, text)
-
-    def url(self, url: str) -> tuple[int, int]:
-        return self._add(self._urls, self._urls_after, url)
-
-    @staticmethod
-    def _add(to: bytearray, after: int, string: str) -> tuple[int, int]:
-        begin = after + len(to)
-        to += string.encode()
-        return begin, after + len(to)
-
-    @property
-    def texts(self) -> Bytes:
-        return np.frombuffer(bytes(self._texts), np.uint8)
-
-    @property
-    def urls(self) -> Bytes:
-        return np.frombuffer(bytes(self._urls), np.uint8)
+    Raises NotAWatError if the file is empty or something else, OSError if it cannot be read.
+    """
+    some: list[Record | Damage] = []
+    held = 0
+    for item in read_records(path):
+        some.append(item)
+        held += len(item.data) if isinstance(item, Record) else 0
+        if held >= BATCH_BYTES:
+            yield _batch(some, rules)
+            some, held = [], 0
+    yield _batch(some, rules)
 
 
-def _text(buffer: Bytes, span: tuple[int, int], old: bool) -> str:
-    text = json_text(buffer[span[0] : span[1]].tobytes())
-    return html.unescape(text) if old and "&" in text else text
+def is_cut_short(data: bytes | memoryview, begin: int, end: int) -> bool:
+    """Whether a payload without images, of which no more is read, begins as JSON and stops."""
+    return data[begin : begin + 1] == b"{" and data[end - 1 : end] != b"}"
 
 
-def _base(outline: Outline) -> Base | None:
-    try:
-        return Base(outline.url, outline.base)
-    except (ValueError, TypeError):
-        return None
+def _batch(items: Iterable[Record | Damage], rules: Rules) -> Batch:
+    batch = Batch()
+    pages: list[Page] = []
+    for item in items:
+        if isinstance(item, Damage):
+            batch.lost.append(item)
+            continue
+        page = None
+        try:
+            if IMAGE_BYTES in item.data or item.fault:
+                page = read_page(item.data, item.begin, item.end)
+            elif is_cut_short(item.data, item.begin, item.end):
+                raise BrokenRecordError(CUT_SHORT)
+        except BrokenRecordError as error:
+            reason = f"{item.fault}: {error}" if item.fault else str(error)
+            batch.lost.append(Damage(item.offset, 0, reason))
+            continue
+        batch.read += 1
+        if item.fault:
+            batch.repaired.append(Damage(item.offset, 0, item.fault))
+        if page is not None:
+            pages.append(page)
+            batch.pages.append(PageColumns(page.url, page.language, page.license, item.offset))
+    if pages:
+        batch.links = _links(pages, rules)
+    return batch
 
 
-def _together(pieces: Sequence[bytes | msgspec.Raw], window: Bytes | None) -> tuple[Bytes, Numbers]:
-    """A buffer for `find` that holds all pieces, and where; `window` itself if that has them."""
-    sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    spans = np.zeros((len(pieces), 2), np.int64)
-    elsewhere = list(range(len(pieces)))
-    if window is not None:
-        begin = window.ctypes.data
-        places = [pa.py_buffer(piece).address - begin for piece in pieces]
-        spans[:, 0] = places
-        elsewhere = [n for n, place in enumerate(places) if not 0 <= place < len(window)]
-        if not elsewhere:
-            spans[:, 1] = spans[:, 0] + sizes
-            return window, spans
-    start = 0 if window is None else len(window)
-    spans[elsewhere, 0] = start + np.cumsum(sizes[elsewhere]) - sizes[elsewhere]
-    spans[:, 1] = spans[:, 0] + sizes
-    return joined([pieces[n] for n in elsewhere], window), spans
-
-
-def _pages(outlines: Sequence[Outline], bases: Sequence[Base | None], spans: Numbers) -> Pages:
-    kinds = np.full(len(bases), BASE_ODD, np.uint8)
-    ends = np.empty((len(bases), 3), np.int64)
-    directories: list[bytes] = []
-    after = 0
-    for number, base in enumerate(bases):
-        prefixes = base.prefixes() if base is not None else None
-        if base is None:
-            kinds[number] = BASE_BROKEN
-        elif prefixes is not None:
-            kinds[number] = BASE_PLAIN
-        scheme, origin, directory = prefixes or ("", "", "")
-        ends[number] = after + len(scheme), after + len(origin), after + len(directory)
-        directories.append(directory.encode())
-        after += len(directory)
-    return Pages(
-        spans=spans,
-        base_kind=kinds,
-        prefixes=np.frombuffer(b"".join(directories), np.uint8),
-        prefix_ends=ends,
-        old=np.array([outline.old for outline in outlines], np.uint8),
+def _links(pages: list[Page], rules: Rules) -> Links:
+    dropped: Counter[str] = Counter()
+    rows: list[tuple[int, int, str, str, str, str]] = []
+    for number, page in enumerate(pages):
+        base = base_of(page.url, page.base)
+        for position, link in enumerate(page.images):
+            url, text, reason = decide(link.url, link.alt, base, rules)
+            if url is None:
+                dropped[reason] += 1
+            else:
+                rows.append((number, position, url.href, url.host, text, clean(link.title)))
+    columns = list(zip(*rows, strict=True)) or [()] * 6
+    return Links(
+        sum(len(page.images) for page in pages),
+        dropped,
+        sum(bool(page.images) for page in pages),
+        np.array(columns[0], np.int64),
+        np.array(columns[1], np.int32),
+        *(pa.array(column, pa.string()) for column in columns[2:]),
     )
 
 
-def _strings(first: Bytes, second: Bytes, spans: Numbers) -> pa.StringArray:
-    data, offsets = gather(first, second, spans)
-    buffers = pa.py_buffer(offsets), pa.py_buffer(data)
-    return pa.StringArray.from_buffers(len(spans), *buffers)
+def base_of(page_url: str, base_href: str) -> Base | None:
+    """What a page's references are resolved against; None if its own URL is broken."""
+    try:
+        return Base(page_url, base_href)
+    except (ValueError, TypeError):  # TypeError: a lone surrogate
+        return None

@@ -130,7 +130,7 @@ class Outline(NamedTuple):
     language: str
     license: str
     links: bytes | msgspec.Raw
-    """The array of all its links, images or not, as `scan.find` reads it."""
+    """The array of all its links, images or not, as `fast.find` reads it."""
     old: bool
     """Whether HTML entities in them are still to be decoded."""
 

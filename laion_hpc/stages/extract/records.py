@@ -11,14 +11,12 @@ from __future__ import annotations
 import mmap
 import re
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, TypeVar
 
 from isal import igzip_lib, isal_zlib
-
-from laion_hpc.stages.extract.windows import Window, Windows
 
 MAX_RECORD_BYTES = 1 << 26
 """Inflated. Common Crawl cuts pages at 5 MB and their metadata is smaller still; a record beyond
@@ -41,6 +39,9 @@ _BOUNDARY = re.compile(rb"(?<=\n)WARC/1\.")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _LINE_ENDS = re.compile(rb"[\r\n]*")
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*(\d{1,18})[ \t\r]*\n", re.IGNORECASE)
+
+
+Item = TypeVar("Item")
 
 
 class NotAWatError(Exception):
@@ -77,22 +78,20 @@ def read_records(path: Path) -> Iterator[Record | Damage]:
     Memory: a few times `MAX_RECORD_BYTES` at most. Raises NotAWatError if the file is empty or
     something else, OSError if it cannot be read.
     """
-    return cast(Iterator[Record | Damage], _read(path, windows=False))
+    return read_wat(path, members)
 
 
-def read(path: Path) -> Iterator[Window | Record | Damage]:
-    """The same, with most records in windows."""
-    return _read(path, windows=True)
-
-
-def _read(path: Path, *, windows: bool) -> Iterator[Window | Record | Damage]:
+def read_wat(
+    path: Path, of_gzip: Callable[[mmap.mmap], Iterator[Item]]
+) -> Iterator[Item | Record | Damage]:
+    """The same, where `of_gzip` reads what is gzipped."""
     with path.open("rb") as stream:
         start = stream.read(512)
         if not start:
             raise NotAWatError("the file is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if start.startswith(_GZIP[:2]):
-                yield from _members_in_windows(data) if windows else _members(data, 0, len(data))
+                yield from of_gzip(data)
             elif start.startswith(_WARC):
                 yield from _split(data, 0)
             elif start.lstrip()[:1] == b"<":
@@ -143,24 +142,15 @@ class _Member:
         return self._fed - len(self._inflate.unused_data)
 
 
-def _members_in_windows(data: mmap.mmap) -> Iterator[Window | Record | Damage]:
-    position, size = 0, len(data)
-    windows = Windows(data, MAX_RECORD_BYTES)
-    try:
-        while position < size:
-            window, end = windows.at(position)
-            if window is None:
-                position = yield from _members(data, position, end)
-            else:
-                yield window
-                position = end
-    finally:
-        windows.close()
+def members(
+    data: mmap.mmap, position: int = 0, until: int | None = None
+) -> Generator[Record | Damage, None, int]:
+    """What gzip members hold, one by one: those from `position` on that begin before `until`.
 
-
-def _members(data: mmap.mmap, position: int, until: int) -> Generator[Record | Damage, None, int]:
-    """One by one those that begin before `until`, from `position` on; where the next begins."""
+    Returns where the next one begins.
+    """
     size = len(data)
+    until = size if until is None else until
     with memoryview(data) as view:
         while position < until:
             following = _NEXT_GZIP.search(data, position + 1)

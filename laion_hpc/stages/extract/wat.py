@@ -21,8 +21,8 @@ from laion_hpc.files.schemas import CANDIDATES
 from laion_hpc.web.fetch import fetch, is_url
 
 if TYPE_CHECKING:
-    from laion_hpc.stages.extract.records import Damage, Record
-    from laion_hpc.stages.extract.windows import Window
+    from laion_hpc.stages.extract.batch import Batch
+    from laion_hpc.stages.extract.links import Rules
 
 _SAMPLED_BYTES = 1 << 16
 
@@ -86,6 +86,7 @@ def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
     # Here, for a leader that leaves the work to others need not load all that it takes.
     from laion_hpc.stages.extract.external_sort import Candidates
     from laion_hpc.stages.extract.extraction import Extraction
+    from laion_hpc.stages.extract.links import Rules
     from laion_hpc.stages.extract.records import NotAWatError
 
     _settle()
@@ -100,8 +101,8 @@ def make_wat(address: str, *, config: Config, parts: Path) -> Ledger | Failure:
         if fetched is not None and not fetched.exists():
             fetch(address, fetched)
         extraction = Extraction(config, Candidates(parts / name, config.dataset.blocks), name)
-        for item in _readable(fetched or Path(address)):
-            extraction.take(item)
+        for batch in _readable(fetched or Path(address), Rules.of(config)):
+            extraction.take(batch)
     except InputError as error:
         return Failure(name, str(error))
     except (NotAWatError, _UnreadableError) as error:
@@ -121,16 +122,16 @@ class _UnreadableError(Exception):
     """The operating system refuses the WAT."""
 
 
-def _readable(path: Path) -> Iterator[Window | Record | Damage]:
-    """The records; an OSError of reading them becomes _UnreadableError, others stay."""
-    from laion_hpc.stages.extract import records as wat_records
+def _readable(path: Path, rules: Rules) -> Iterator[Batch]:
+    """The batches; an OSError of reading them becomes _UnreadableError, others stay."""
+    from laion_hpc.stages.extract.fast import read
 
-    records = wat_records.read(path)
+    batches = read(path, rules)
     while True:
         try:
-            item = next(records)
+            batch = next(batches)
         except StopIteration:
             return
         except OSError as error:
             raise _UnreadableError(error.strerror or str(error)) from None
-        yield item
+        yield batch

@@ -343,10 +343,10 @@ def test_wrong_usage_is_told(
 def test_a_wat_of_many_candidates_is_spilled_in_runs(
     tmp_path: Path, wats: list[Path], reference: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from laion_hpc.stages.extract import external_sort, extraction
+    from laion_hpc.stages.extract import external_sort, fast
 
     monkeypatch.setattr(external_sort, "RUN_ROWS", 10)
-    monkeypatch.setattr(extraction, "BATCH_BYTES", 5_000)
+    monkeypatch.setattr(fast, "BATCH_BYTES", 5_000)
     assert extract(wats, tmp_path / "12.3.parquet") == 0
     assert contents(tmp_path / "12.3.parquet") == contents(reference)
 

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laion_hpc.stages.extract import records, walk, windows
+from laion_hpc.stages.extract import records
+from laion_hpc.stages.extract.fast import window_loops, windows
+from laion_hpc.stages.extract.fast.windows import Window, read_windows
 from laion_hpc.stages.extract.records import Damage, NotAWatError, Record, read_records
-from laion_hpc.stages.extract.windows import Window
 from tests.stages.extract.wats import page, payload, record, some_pages, write_wat
 
 
 def read(path: Path) -> tuple[list[Record], list[Damage]]:
     """What is read one by one, which is also what windows hold."""
     items = list(read_records(path))
-    assert [item for window in records.read(path) for item in taken_apart(window)] == items
+    assert [item for window in read_windows(path) for item in taken_apart(window)] == items
     return (
         [item for item in items if isinstance(item, Record)],
         [item for item in items if isinstance(item, Damage)],
@@ -38,11 +39,11 @@ def taken_apart(item: Window | Record | Damage) -> Iterator[Record | Damage]:
     ):
         data = item.data[start:after].tobytes()
         payload = item.data[begin:end].tobytes()
-        assert bool(flags & walk.IMAGE) == (b"IMG@/src" in data)
-        if flags & walk.IMAGE:
-            assert bool(flags & walk.LICENSE) == (b"creativecommons.org" in payload)
+        assert bool(flags & window_loops.IMAGE) == (b"IMG@/src" in data)
+        if flags & window_loops.IMAGE:
+            assert bool(flags & window_loops.LICENSE) == (b"creativecommons.org" in payload)
         else:
-            assert bool(flags & walk.CUT) == (payload[:1] == b"{" and payload[-1:] != b"}")
+            assert bool(flags & window_loops.CUT) == (payload[:1] == b"{" and payload[-1:] != b"}")
         yield Record(offset, data, begin - start, end - start)
 
 
@@ -233,7 +234,7 @@ def test_all_forms_of_one_wat_hold_the_same(tmp_path: Path) -> None:
 
 def window_sizes(path: Path) -> list[int]:
     """Records in each window; 0 for what is read the careful way."""
-    return [len(one.flags) if isinstance(one, Window) else 0 for one in records.read(path)]
+    return [len(one.flags) if isinstance(one, Window) else 0 for one in read_windows(path)]
 
 
 def test_undamaged_members_are_read_in_windows(

@@ -1,11 +1,13 @@
-"""The compiled code of `scan`: finds image links in JSON, and decides on the plain ones."""
+"""The compiled code of `find`: finds image links in JSON, and decides on the plain ones."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from laion_hpc.runtime.compiled import part
-from laion_hpc.stages.extract.plain import (
+from laion_hpc.stages.extract.fast.judge import (
     AMPERSAND,
     BASE_BROKEN,
     CLASS,
@@ -16,10 +18,16 @@ from laion_hpc.stages.extract.plain import (
     ODD,
     OK,
     SPACES,
+    Array,
+    Limits,
+    Pages,
     judge_text,
     resolve,
 )
-from laion_hpc.stages.extract.walk import BLOCK, image_in_block, starts_with
+from laion_hpc.stages.extract.fast.window_loops import BLOCK, image_in_block, starts_with
+
+if TYPE_CHECKING:
+    from laion_hpc.stages.extract.fast.find import Buffer, Found
 
 _KIND = np.zeros(256, np.uint8)
 """For each byte: 0 if it is nothing special in a string; the bits that it sets, or 128."""
@@ -28,11 +36,12 @@ _KIND[:0x20] = CONTROL
 _KIND[0x26] = AMPERSAND
 _KIND[[0x20, 0x22, 0x5C]] = 128
 _PATH, _URL, _ALT, _TITLE = 1, 2, 3, 4
+_int: Any = np.int64
 
 
 @part
-def _string(buf, at, end):  # type: ignore[no-untyped-def]
-    """Reads a JSON string whose opening quote is at `at`: (place of its closing one, bits)."""
+def _string(buf: Array, at: int, end: int) -> tuple[int, int]:
+    """Read a JSON string whose opening quote is at `at`: (place of its closing one, bits)."""
     bits = 0
     # Unsigned: numba need not ask whether an index counts from the end.
     first = np.uint64(at + 1)
@@ -47,7 +56,7 @@ def _string(buf, at, end):  # type: ignore[no-untyped-def]
             if c == 0x22:
                 if before == 0x20:
                     bits |= SPACES
-                return np.int64(i), bits
+                return _int(i), bits
             if c == 0x5C:
                 bits |= ESCAPE
                 i += one
@@ -60,8 +69,10 @@ def _string(buf, at, end):  # type: ignore[no-untyped-def]
 
 
 @part
-def _object(buf, begin, end, image, url, alt, title, row):  # type: ignore[no-untyped-def]
-    """Reads an object of strings without white space: (its end, is it an image, bits of each).
+def _object(
+    buf: Array, begin: int, end: int, image: bool, url: Array, alt: Array, title: Array, row: int
+) -> tuple[int, bool, int, int, int]:
+    """Read an object of strings without white space: (its end, is it an image, bits of each).
 
     From its brace, or with `image` from the comma or brace after a path that says so.
 
@@ -121,7 +132,7 @@ def _object(buf, begin, end, image, url, alt, title, row):  # type: ignore[no-un
 
 
 @part
-def _next_image(buf, words, first, end):  # type: ignore[no-untyped-def]
+def _next_image(buf: Array, words: Array, first: int, end: int) -> int:
     """The first place from `first` on and before `end` where IMG@ is, or -1."""
     first = max(first, 0)
     w = (first + 3) // 8
@@ -137,56 +148,31 @@ def _next_image(buf, words, first, end):  # type: ignore[no-untyped-def]
     return -1
 
 
-def find(  # type: ignore[no-untyped-def]
-    buf,
-    halves,
-    words,
-    spans,
-    base_kind,
-    prefixes,
-    prefix_ends,
-    old,
-    min_text,
-    max_text,
-    max_url,
-    extensions,
-    longer,
-    characters,
-    page,
-    position,
-    url,
-    alt,
-    titles,
-    resolved_span,
-    text_status,
-    url_status,
-    title_status,
-    resolved,
-    strange,
-):
-    """Fills the arrays of `Found`; returns the number of links."""
+def find(buffer: Buffer, pages: Pages, limits: Limits, found: Found) -> int:
+    """Fill the arrays of `found`; the number of links."""
+    buf = buffer.bytes
+    url, alt, titles = found.url, found.alt, found.title
     number = 0
     free = 0
-    prefix = 0  # where the page's prefix begins
-    for current in range(len(spans)):
-        begin = spans[current, 0]  # of the page's links, then the end of its last image link
-        end = spans[current, 1]
+    for current in range(len(pages.spans)):
+        begin = pages.spans[current, 0]  # of the page's links, then the end of its last image link
+        end = pages.spans[current, 1]
         in_page = 0
-        entities = old[current] != 0
-        kind = base_kind[current]
+        entities = pages.old[current] != 0
+        kind = pages.base_kind[current]
         for block in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
-            if not image_in_block(halves, block):
+            if not image_in_block(buffer.halves, block):
                 continue
             i = BLOCK * block - 3
             while True:
-                i = _next_image(buf, words, i + 1, min(BLOCK * (block + 1), end))
+                i = _next_image(buf, buffer.words, i + 1, min(BLOCK * (block + 1), end))
                 if i < 0:
                     break
                 if i <= begin or i + 4 >= end:
                     continue
                 if not starts_with(buf, i - 1, end, b'"IMG@/src"'):
                     if buf[i + 4] == 0x5C:
-                        strange[current] = 1
+                        found.strange[current] = 1
                     continue
                 # An unescaped {" before a letter cannot be inside a string, where a quote would
                 # end the string: this is the beginning of the object, or of one inside it.
@@ -196,7 +182,7 @@ def find(  # type: ignore[no-untyped-def]
                 ):
                     start -= 1
                 if start < begin:
-                    strange[current] = 1
+                    found.strange[current] = 1
                     continue
                 # As it is nearly always written, the path comes first.
                 known = start + 9 == i and starts_with(buf, start, i, b'{"path":"')
@@ -204,22 +190,18 @@ def find(  # type: ignore[no-untyped-def]
                     buf, i + 9 if known else start, end, known, url, alt, titles, number
                 )
                 if close < i:
-                    strange[current] = 1
+                    found.strange[current] = 1
                     continue
                 begin = close
                 if not image:
                     continue
-                page[number] = current
-                position[number] = in_page
+                found.page[number] = current
+                found.position[number] = in_page
                 in_page += 1
-                said = judge_text(
-                    buf, alt, number, alt_bits, entities, min_text, max_text, characters
-                )
-                text_status[number] = said
-                title = judge_text(
-                    buf, titles, number, title_bits, entities, 0, len(buf), characters
-                )
-                title_status[number] = ODD if title == ODD else OK
+                said = judge_text(buf, alt, number, alt_bits, entities, limits)
+                found.text_status[number] = said
+                title = judge_text(buf, titles, number, title_bits, entities, limits)
+                found.title_status[number] = ODD if title == ODD else OK
                 if entities and url_bits & AMPERSAND and kind != BASE_BROKEN:
                     status = ODD
                 else:
@@ -227,30 +209,24 @@ def find(  # type: ignore[no-untyped-def]
                         buf,
                         url[number, 0],
                         url[number, 1],
-                        kind,
-                        prefixes,
-                        prefix,
-                        prefix_ends,
+                        pages,
                         current,
-                        max_url,
-                        extensions,
-                        longer,
-                        resolved,
+                        limits,
+                        found.resolved,
                         free,
                     )
-                    resolved_span[number, 0] = free
-                    resolved_span[number, 1] = after
+                    found.resolved_span[number, 0] = free
+                    found.resolved_span[number, 1] = after
                     # Only a URL that is used takes room.
                     if said in (OK, ODD):
                         free = after
-                url_status[number] = status
+                found.url_status[number] = status
                 number += 1
-        prefix = prefix_ends[current, 2]
     return number
 
 
-def gather(first, second, spans, offsets, data):  # type: ignore[no-untyped-def]
-    """Fills `data` for `scan.gather`."""
+def gather(first: Array, second: Array, spans: Array, offsets: Array, data: Array) -> None:
+    """Fill `data` for `find.gather`."""
     for row in range(len(spans)):
         begin = spans[row, 0]
         to = offsets[row]

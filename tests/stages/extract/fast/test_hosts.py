@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.stages.extract.hosts import hosts_of
+from laion_hpc.stages.extract.fast.hosts import hosts_of
 from laion_hpc.web.url import Base, Url, UrlError, host_of
 
 label = st.from_regex(r"[a-z0-9][a-z0-9-]{0,6}", fullmatch=True)

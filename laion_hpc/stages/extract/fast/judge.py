@@ -1,23 +1,55 @@
-"""Plain texts and references, decided on as bytes: compiled code that becomes part of `kernel`."""
+"""Plain texts and references, decided on as bytes: compiled code, part of `find_loop`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from laion_hpc.runtime.compiled import part
+from laion_hpc.stages.extract.fast.window_loops import starts_with
 from laion_hpc.stages.extract.links import REASONS
 from laion_hpc.stages.extract.text import ACCENTED_A, ALONE, ALPHABET, OTHER
-from laion_hpc.stages.extract.walk import starts_with
 
 Bytes = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.int64]
+Array = Any
+"""In compiled code: numba knows the type of each item."""
+
+
+class Pages(NamedTuple):
+    """What is to be known of the pages of a batch."""
+
+    spans: Numbers
+    """Where in the buffer the links of each page are; shape (pages, 2)."""
+    base_kind: Bytes
+    prefixes: Bytes
+    """The directories of the bases, one after the other."""
+    prefix_ends: Numbers
+    """Where in `prefixes` each page's scheme (with colon), origin and directory end."""
+    old: Bytes
+    """1 where HTML entities are still to be decoded."""
+
+
+class Limits(NamedTuple):
+    """`links.Rules` for compiled code."""
+
+    min_text: int
+    max_text: int
+    max_url: int
+    extensions: npt.NDArray[np.uint64]
+    """Those of up to eight bytes, the first byte lowest."""
+    longer: bool
+    """Whether there are longer ones."""
+    characters: Bytes
+    """`text.characters`."""
+
 
 OK = 0
 ODD = 255
 _CODE = {reason: code for code, reason in enumerate(REASONS, 1)}
-"""What the kernel says of a text or a reference: 0 plain and fine, 255 odd, else the reason."""
+"""What the loop says of a text or a reference: 0 plain and fine, 255 odd, else the reason."""
 
 _NO_TEXT = _CODE["no_text"]
 _TEXT_TOO_SHORT = _CODE["text_too_short"]
@@ -61,7 +93,7 @@ _SPECIAL[[0x25, 0x2E, 0x3A, 0x3F]] = _MARK  # % . : ?
 
 
 @part
-def _host_end(buf, at, end):  # type: ignore[no-untyped-def]
+def _host_end(buf: Array, at: int, end: int) -> int:
     """The slash after a plain host name, or -1.
 
     Not plain are numbers at the end (addresses), Punycode, ports, capitals, labels that are empty
@@ -88,7 +120,7 @@ def _host_end(buf, at, end):  # type: ignore[no-untyped-def]
 
 
 @part
-def _has_extension(buf, at, end, extensions):  # type: ignore[no-untyped-def]
+def _has_extension(buf: Array, at: int, end: int, extensions: Array) -> bool:
     """Whether the at most eight letters from `at` on, in lower case, are one of the extensions."""
     packed = np.uint64(0)
     for i in range(at, end):
@@ -103,10 +135,12 @@ def _has_extension(buf, at, end, extensions):  # type: ignore[no-untyped-def]
 
 
 @part
-def resolve(  # type: ignore[no-untyped-def]
-    buf, at, end, kind, prefixes, prefix, ends, page, max_url, extensions, longer, out, free
-):
+def resolve(
+    buf: Array, at: int, end: int, pages: Pages, page: int, limits: Limits, out: Array, free: int
+) -> tuple[int, int]:
     """(status, end of the URL in `out`) of a reference: appended to `out` from `free` if OK."""
+    kind = pages.base_kind[page]
+    prefix = pages.prefix_ends[page - 1, 2] if page else 0
     if kind == BASE_BROKEN:
         return _BAD_URL, free
     if starts_with(buf, at, end, b"data:"):
@@ -121,10 +155,10 @@ def resolve(  # type: ignore[no-untyped-def]
     if first == 0x2F:
         scheme = False
         if end - at > 1 and buf[at + 1] == 0x2F:
-            before = ends[page, 0]
+            before = pages.prefix_ends[page, 0]
             path = _host_end(buf, at + 2, end)
         else:
-            before = ends[page, 1]
+            before = pages.prefix_ends[page, 1]
     elif starts_with(buf, at, end, b"https://"):
         path = _host_end(buf, at + 8, end)
         scheme = False
@@ -134,7 +168,7 @@ def resolve(  # type: ignore[no-untyped-def]
         scheme = False
         relative = False
     elif CLASS[first] & _FIRST:
-        before = ends[page, 2]
+        before = pages.prefix_ends[page, 2]
     else:
         return ODD, free
     if path < 0 or (relative and kind == BASE_ODD):
@@ -178,18 +212,18 @@ def resolve(  # type: ignore[no-untyped-def]
             break
         if said == _OTHER:
             return ODD, free
-    if before - prefix + end - at > max_url:
+    if before - prefix + end - at > limits.max_url:
         return _URL_TOO_LONG, free
     begin = dot + 1 if dot >= 0 else stop
     if stop - begin > 8:
-        if longer:
+        if limits.longer:
             return ODD, free
-    elif _has_extension(buf, begin, stop, extensions):
+    elif _has_extension(buf, begin, stop, limits.extensions):
         return _EXTENSION, free
     if free + before - prefix + end - at > len(out):
         return ODD, free
     for i in range(prefix, before):
-        out[free] = prefixes[i]
+        out[free] = pages.prefixes[i]
         free += 1
     for i in range(at, end):
         out[free] = buf[i]
@@ -198,7 +232,7 @@ def resolve(  # type: ignore[no-untyped-def]
 
 
 @part
-def _trim(buf, spans, row, table):  # type: ignore[no-untyped-def]
+def _trim(buf: Array, spans: Array, row: int, table: Array) -> int:
     """How many characters `text.clean` leaves of a text, if it only strips spaces off its ends.
 
     Then `spans[row]` becomes theirs. Else -1.
@@ -250,19 +284,19 @@ def _trim(buf, spans, row, table):  # type: ignore[no-untyped-def]
 
 
 @part
-def judge_text(buf, spans, row, bits, old, min_text, max_text, table):  # type: ignore[no-untyped-def]
+def judge_text(buf: Array, spans: Array, row: int, bits: int, old: bool, limits: Limits) -> int:
     """What becomes of a text, `spans[row]`, whose JSON string holds `bits`."""
     length = spans[row, 1] - spans[row, 0]
     if bits & (ESCAPE | CONTROL) or (old and bits & AMPERSAND):
         return ODD
     if bits & ~AMPERSAND:
-        length = _trim(buf, spans, row, table)
+        length = _trim(buf, spans, row, limits.characters)
         if length < 0:
             return ODD
     if length == 0:
         return _NO_TEXT
-    if length < min_text:
+    if length < limits.min_text:
         return _TEXT_TOO_SHORT
-    if length > max_text:
+    if length > limits.max_text:
         return _TEXT_TOO_LONG
     return OK

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from laion_hpc.runtime.compiled import compiled, part
-from laion_hpc.stages.extract.plain import Bytes
+from laion_hpc.stages.extract.fast.judge import Bytes
 
 _LEAST = 1 << 12
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)

@@ -17,12 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from laion_hpc.runtime.compiled import compiled
-from laion_hpc.stages.extract import kernel
-from laion_hpc.stages.extract.plain import Bytes
+from laion_hpc.stages.extract.fast import find_loop
+from laion_hpc.stages.extract.fast.judge import Bytes, Limits, Numbers, Pages
+from laion_hpc.stages.extract.fast.windows import PADDING
 from laion_hpc.stages.extract.text import characters
-from laion_hpc.stages.extract.windows import PADDING
-
-Numbers = npt.NDArray[np.int64]
 
 _MIN_LINK_BYTES = len('{"path":"IMG@/src"}')
 
@@ -40,40 +38,20 @@ class Found(NamedTuple):
     text_status: Bytes
     url_status: Bytes
     title_status: Bytes
-    resolved: Bytes
-    """The URLs with status OK, one after the other."""
     resolved_span: Numbers
     """Where in `resolved`; shape (links, 2)."""
-    strange: Numbers
-    """Pages whose links are not written as Common Crawl writes them; theirs are incomplete."""
+    resolved: Bytes
+    """The URLs with status OK, one after the other."""
+    strange: Bytes
+    """(pages,) 1 for one whose links are not as Common Crawl writes them; its are incomplete."""
 
 
-class Pages(NamedTuple):
-    """What the kernel needs to know of the pages of a batch."""
+class Buffer(NamedTuple):
+    """Bytes that are not to be written to, PADDING without links at their end, in three widths."""
 
-    spans: Numbers
-    """Where in the buffer the links of each page are; shape (pages, 2)."""
-    base_kind: Bytes
-    prefixes: Bytes
-    """The directories of the bases, one after the other."""
-    prefix_ends: Numbers
-    """Where in `prefixes` each page's scheme (with colon), origin and directory end."""
-    old: Bytes
-    """1 where HTML entities are still to be decoded."""
-
-
-class Limits(NamedTuple):
-    """`links.Rules` for the kernel."""
-
-    min_text: int
-    max_text: int
-    max_url: int
-    extensions: npt.NDArray[np.uint64]
-    """Those of up to eight bytes, the first byte lowest."""
-    longer: bool
-    """Whether there are longer ones."""
-    characters: Bytes
-    """`text.characters`."""
+    bytes: Bytes
+    halves: npt.NDArray[np.uint16]
+    words: npt.NDArray[np.uint64]
 
 
 def limits(min_text: int, max_text: int, max_url: int, extensions: frozenset[str]) -> Limits:
@@ -98,37 +76,35 @@ def find(buffer: Bytes, pages: Pages, rules: Limits) -> Found:
     `buffer` is not to be written to; PADDING bytes without links follow them.
     """
     most = len(buffer) // _MIN_LINK_BYTES + 1
-    spans = [np.empty((most, 2), np.int64) for _ in range(4)]
-    page, position = np.empty(most, np.int64), np.empty(most, np.int64)
-    status = [np.empty(most, np.uint8) for _ in range(3)]
-    resolved = np.empty(2 * len(buffer) + len(pages.prefixes), np.uint8)
-    strange = np.zeros(len(pages.spans), np.uint8)
-    number = _find()(
-        buffer,
-        buffer.view(np.uint16),
-        buffer.view(np.uint64),
-        *pages,
-        *rules,
-        page,
-        position,
-        *spans,
-        *status,
-        resolved,
-        strange,
-    )
+    found = _room(most, 2 * len(buffer) + len(pages.prefixes), len(pages.spans))
+    number = _find()(_in_widths(buffer), pages, rules, found)
+    return _cut(found, number)
+
+
+def _room(links: int, url_bytes: int, pages: int) -> Found:
+    def numbers() -> Numbers:
+        return np.empty(links, np.int64)
+
+    def spans() -> Numbers:
+        return np.empty((links, 2), np.int64)
+
+    def status() -> Bytes:
+        return np.empty(links, np.uint8)
+
     return Found(
-        page=page[:number],
-        position=position[:number],
-        url=spans[0][:number],
-        alt=spans[1][:number],
-        title=spans[2][:number],
-        text_status=status[0][:number],
-        url_status=status[1][:number],
-        title_status=status[2][:number],
-        resolved=resolved,
-        resolved_span=spans[3][:number],
-        strange=np.flatnonzero(strange),
-    )
+        numbers(), numbers(), spans(), spans(), spans(), status(), status(), status(), spans(),
+        np.empty(url_bytes, np.uint8), np.zeros(pages, np.uint8),
+    )  # fmt: skip
+
+
+def _cut(found: Found, links: int) -> Found:
+    """As many links as there are."""
+    of_links = [name for name in Found._fields if name not in ("resolved", "strange")]
+    return found._replace(**{name: getattr(found, name)[:links] for name in of_links})
+
+
+def _in_widths(buffer: Bytes) -> Buffer:
+    return Buffer(buffer, buffer.view(np.uint16), buffer.view(np.uint64))
 
 
 def gather(first: Bytes, second: Bytes, spans: Numbers) -> tuple[Bytes, npt.NDArray[np.int32]]:
@@ -154,14 +130,10 @@ def _kept(data: Bytes) -> Bytes:
 @lru_cache(maxsize=1)
 def _find() -> Any:
     nothing = np.frombuffer(bytes(PADDING), np.uint8)
-    number, span, byte = np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty(0, np.uint8)
+    span, byte = np.empty((0, 2), np.int64), np.empty(0, np.uint8)
     pages = Pages(span, byte, nothing, np.empty((0, 3), np.int64), byte)
     rules = Limits(0, 0, 0, np.empty(0, np.uint64), False, byte)
-    spans, status = [span] * 4, [byte] * 3
-    return compiled(
-        kernel.find, nothing, nothing.view(np.uint16), nothing.view(np.uint64), *pages, *rules,
-        number, number, *spans, *status, byte, byte,
-    )  # fmt: skip
+    return compiled(find_loop.find, _in_widths(nothing), pages, rules, _room(0, 0, 0))
 
 
 @lru_cache(maxsize=1)
@@ -169,5 +141,5 @@ def _gather() -> Any:
     nothing = np.frombuffer(bytes(8), np.uint8)
     spans = np.empty((0, 2), np.int64)
     return compiled(
-        kernel.gather, nothing, nothing, spans, np.zeros(1, np.int64), np.empty(0, np.uint8)
+        find_loop.gather, nothing, nothing, spans, np.zeros(1, np.int64), np.empty(0, np.uint8)
     )

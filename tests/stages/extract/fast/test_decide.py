@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laion_hpc.config import Config, parse
-from laion_hpc.stages.extract.batch import Decider, StrangePagesError
+from laion_hpc.stages.extract.fast.decide import Decider, StrangePagesError
 from laion_hpc.stages.extract.links import Rules, decide
 from laion_hpc.stages.extract.pages import read_outline, read_page, whole_outline
 from laion_hpc.stages.extract.text import clean

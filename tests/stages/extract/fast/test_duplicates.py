@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laion_hpc.files import utf8
-from laion_hpc.stages.extract.duplicates import Pairs
+from laion_hpc.stages.extract.fast.duplicates import Pairs
 
 strings = st.text(st.sampled_from("ab\0é"), max_size=18)
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import io
 import mmap
+from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,9 @@ import numpy.typing as npt
 from isal import igzip, igzip_lib
 
 from laion_hpc.runtime.compiled import compiled
-from laion_hpc.stages.extract import walk
+from laion_hpc.stages.extract import records
+from laion_hpc.stages.extract.fast import window_loops
+from laion_hpc.stages.extract.records import Damage, Record
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
@@ -48,7 +52,27 @@ class Window(NamedTuple):
     spans: Numbers
     """(n, 3) where in `data` each begins, its payload begins and its payload ends."""
     flags: Bytes
-    """(n,) bits of `walk`: IMAGE, LICENSE, CUT."""
+    """(n,) bits of `window_loops`: IMAGE, LICENSE, CUT."""
+
+
+def read_windows(path: Path) -> Iterator[Window | Record | Damage]:
+    """What `records.read_records` gives, with most records in windows."""
+    return records.read_wat(path, _of_gzip)
+
+
+def _of_gzip(data: mmap.mmap) -> Iterator[Window | Record | Damage]:
+    position, size = 0, len(data)
+    windows = Windows(data, records.MAX_RECORD_BYTES)
+    try:
+        while position < size:
+            window, end = windows.at(position)
+            if window is None:
+                position = yield from records.members(data, position, end)
+            else:
+                yield window
+                position = end
+    finally:
+        windows.close()
 
 
 class Windows:
@@ -112,7 +136,7 @@ def _inflated(members: Bytes, most: int) -> tuple[Bytes, int] | None:
 def _members() -> Any:
     nothing = np.frombuffer(bytes(8), np.uint8)
     room = np.empty(1, np.int64)
-    return compiled(walk.members, nothing, 0, 1, 1, room, room.copy())
+    return compiled(window_loops.members, nothing, 0, 1, 1, room, room.copy())
 
 
 @lru_cache(maxsize=1)
@@ -121,4 +145,6 @@ def _records() -> Any:
     numbers = np.empty(0, np.int64)
     views = nothing, nothing.view(np.uint16), nothing.view(np.uint64)
     spans, flags = np.empty((0, 3), np.int64), np.empty(0, np.uint8)
-    return compiled(walk.records, *views, 0, 0, numbers, numbers, numbers.copy(), spans, flags)
+    return compiled(
+        window_loops.records, *views, 0, 0, numbers, numbers, numbers.copy(), spans, flags
+    )
