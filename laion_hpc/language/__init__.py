@@ -10,6 +10,7 @@ before or after it, on every CPU.
 | file | what |
 |---|---|
 | `identify` | the interface |
+| `oracle` | the same by CLD3's own binding: for tests, and where numba has no wheel |
 | `loop` | the loop over texts |
 | `letters` | what is read of a text: letters, lower case, repetitions left out |
 | `runs` | the runs of characters in them |

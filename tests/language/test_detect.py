@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from pathlib import Path
 
 import gcld3
@@ -17,7 +18,15 @@ from isal import igzip
 
 from laion_hpc.demo.captions import LANGUAGES, caption
 from laion_hpc.demo.scenes import random_scene
-from laion_hpc.language import CODES, UNDETERMINED, detect, detect_column, detect_utf8
+from laion_hpc.errors import UsageError
+from laion_hpc.language import (
+    CODES,
+    UNDETERMINED,
+    detect,
+    detect_column,
+    detect_utf8,
+    identify,
+)
 
 CLOSE = 1e-5
 """Scores are float32, so that the last bit of one of 64 to 128 already changes a probability by
@@ -26,15 +35,14 @@ up to 8e-6: two orders of the same sum cannot agree better."""
 
 def same_as_cld3(texts: list[str], min_bytes: int = 5, max_bytes: int = 2000) -> None:
     """Fails where language, reliability or probability differ."""
-    cld3 = gcld3.NNetLanguageIdentifier(min_bytes, max_bytes)
     found = detect(texts, min_bytes, max_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identify, "HAS_NUMBA", False)
+        expected = detect(texts, min_bytes, max_bytes)
     for n, text in enumerate(texts):
-        # It takes bytes as they are, lone surrogates too, which str cannot pass.
-        expected = cld3.FindLanguage(text.encode("utf-8", "surrogatepass"))
-        language = "und" if found.language[n] == UNDETERMINED else CODES[found.language[n]]
-        assert language == expected.language, ascii(text)
-        assert found.reliable[n] == expected.is_reliable, ascii(text)
-        assert abs(found.probability[n] - expected.probability) <= CLOSE, ascii(text)
+        assert found.language[n] == expected.language[n], ascii(text)
+        assert found.reliable[n] == expected.reliable[n], ascii(text)
+        assert abs(found.probability[n] - expected.probability[n]) <= CLOSE, ascii(text)
 
 
 def sentences() -> list[str]:
@@ -195,3 +203,10 @@ def test_limits_that_make_no_sense(limits: tuple[int, int]) -> None:
 def test_offsets_outside_the_data(offsets: list[int]) -> None:
     with pytest.raises(ValueError, match="offsets"):
         detect_utf8(np.frombuffer(b"abcd", np.uint8), np.array(offsets, np.int64))
+
+
+def test_without_numba_and_cld3_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identify, "HAS_NUMBA", False)
+    monkeypatch.setitem(sys.modules, "gcld3", None)
+    with pytest.raises(UsageError, match="cld3-py"):
+        detect(["a red boat"])

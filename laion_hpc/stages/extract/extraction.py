@@ -11,11 +11,10 @@ import pyarrow as pa
 import xxhash
 
 from laion_hpc.config import Config
-from laion_hpc.files import ledger, utf8
+from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.stages.extract.batch import Batch, Links, PageColumns
 from laion_hpc.stages.extract.external_sort import RUN, Candidates
-from laion_hpc.stages.extract.fast.duplicates import Pairs
 from laion_hpc.stages.extract.language_class import language_columns
 from laion_hpc.stages.extract.links import DUPLICATE
 from laion_hpc.stages.extract.records import Damage
@@ -40,11 +39,11 @@ class _Books:
 
 
 class Extraction:
-    """The state of one WAT while it is read. Memory: a batch, and 64 bytes a candidate."""
+    """The state of one WAT while it is read. Memory: a batch, and 110 bytes a candidate."""
 
     def __init__(self, config: Config, candidates: Candidates, wat: str) -> None:
         self._config, self._candidates, self._wat = config, candidates, wat
-        self._pairs = Pairs()
+        self._seen: set[bytes] = set()
         self._books = _Books()
 
     @property
@@ -105,22 +104,32 @@ class Extraction:
         )
 
     def _first_of_each(self, links: Links) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """The rows whose URL and text come for the first time in the WAT, and their blocks."""
-        ends, urls = utf8.of_column(links.url)
-        rows = np.flatnonzero(self._pairs.first((ends, urls), utf8.of_column(links.text)))
-        whole, hashed, blocks = (
-            urls.tobytes(),
-            xxhash.xxh3_64_intdigest,
-            self._config.dataset.blocks,
-        )
-        spans = zip(ends[rows].tolist(), ends[rows + 1].tolist(), strict=True)
-        hashes = [hashed(whole[begin:end]) for begin, end in spans]
-        return rows, (np.array(hashes, np.uint64) % np.uint64(blocks)).astype(np.int32)
+        """The rows whose URL and text come for the first time in the WAT, and their blocks.
+
+        Told by a hash of 128 bits: two never hash alike in practice, and the strings need not be
+        kept.
+        """
+        rows: list[int] = []
+        blocks: list[int] = []
+        count, seen = self._config.dataset.blocks, self._seen
+        strings = zip(*map(_as_bytes, (links.url, links.text)), strict=True)
+        for row, (url, text) in enumerate(strings):
+            pair = xxhash.xxh3_128_digest(url + b"\n" + text)
+            if pair not in seen:
+                seen.add(pair)
+                rows.append(row)
+                blocks.append(xxhash.xxh3_64_intdigest(url) % count)
+        return np.array(rows, np.int64), np.array(blocks, np.int32)
 
     def _note(self, damage: Damage) -> None:
         if len(self._books.damage) < LISTED_DAMAGE:
             extent = f", {damage.size} bytes" if damage.size else ""
             self._books.damage.append(f"{self._wat}@{damage.offset}{extent}: {damage.reason}")
+
+
+def _as_bytes(strings: pa.StringArray) -> list[bytes]:
+    found: list[bytes] = strings.view(pa.binary()).to_pylist()
+    return found
 
 
 def _taken(links: Links, rows: npt.NDArray[np.int64]) -> Links:

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,10 @@ class _UnreadableError(Exception):
 
 def _readable(path: Path, rules: Rules) -> Iterator[Batch]:
     """The batches; an OSError of reading them becomes _UnreadableError, others stay."""
-    from laion_hpc.stages.extract.fast import read
+    if find_spec("numba") is None:  # no wheel for this machine
+        from laion_hpc.stages.extract.batch import read
+    else:
+        from laion_hpc.stages.extract.fast import read
 
     batches = read(path, rules)
     while True:

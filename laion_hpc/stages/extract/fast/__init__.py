@@ -7,7 +7,6 @@
 | `find`, `find_loop` | image links found in JSON |
 | `judge` | plain texts and references decided on as bytes |
 | `hosts` | the hosts of many URLs |
-| `duplicates` | which pairs of URL and text are new in a WAT |
 
 Each is narrow on purpose. Where a record, page, text or reference is not written as nearly all of
 them are, the readable definition reads it, which is also what the tests compare with. What each
