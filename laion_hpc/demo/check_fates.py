@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from laion_hpc.demo.truth import DAMAGED, RELEASED, TRUTH
 from laion_hpc.demo.verdict import Finding, exact, share
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.schemas import LANGUAGE_CLASSES
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.run import results
 
 Place = tuple[str, str, int, int]
@@ -34,7 +34,7 @@ LANGUAGES_RIGHT = 0.93
 def read_truth(path: Path) -> Rows:
     """The truth by place; InputError if it is missing or none."""
     try:
-        return by_place(pq.read_table(path, schema=TRUTH).to_pylist())
+        return by_place(read_parquet(path, schema=TRUTH).to_pylist())
     except FileNotFoundError:
         raise InputError(f"{path}: no truth here; `laion-hpc demo build` makes it") from None
     except pa.ArrowException as error:
@@ -49,7 +49,7 @@ def by_place(rows: Iterable[Row]) -> Rows:
 def read_rows(paths: Sequence[Path], columns: Sequence[str]) -> list[Row]:
     """The rows of several parquet files, with the columns of their places."""
     wanted = [*PLACE, *columns]
-    return [row for path in paths for row in pq.read_table(path, columns=wanted).to_pylist()]
+    return [row for path in paths for row in read_parquet(path, columns=wanted).to_pylist()]
 
 
 def of_links(crawl: Path, truth: Rows) -> list[Finding]:
@@ -202,7 +202,7 @@ def of_release(crawl: Path) -> Finding:
     for name in LANGUAGE_CLASSES:
         # A class without a sample may well have no part.
         for path in sorted((crawl / "release" / f"laion-{name}").glob("*.parquet")):
-            released.update(pq.read_table(path, columns=["URL"])["URL"].to_pylist())
+            released.update(read_parquet(path, columns=["URL"])["URL"].to_pylist())
     # Every URL is unique after shuffle, so that nothing can be equal here.
     places = [
         f"{url}: {released[url]} times in the release, kept {kept[url]} times"

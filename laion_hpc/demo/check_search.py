@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import EmbedConfig
 from laion_hpc.demo import captions
@@ -22,6 +21,7 @@ from laion_hpc.demo.truth import scene_of
 from laion_hpc.demo.verdict import Finding, share
 from laion_hpc.errors import InputError
 from laion_hpc.files.index_folder import EVALUATION, INDEX, block_and_row
+from laion_hpc.files.tables import read_parquet
 
 QUERIES = 200
 NEAREST = 5
@@ -52,7 +52,7 @@ def of_heads(crawl: Path, truth: Rows) -> list[Finding]:
     for column, fact in (("punsafe", "hazard"), ("pwatermark", "watermark")):
         right = whole = 0
         for block, rows in samples.items():
-            table = pq.read_table(crawl / "tag" / f"{block:04d}.parquet", columns=[column])
+            table = read_parquet(crawl / "tag" / f"{block:04d}.parquet", columns=[column])
             told = table[column].to_numpy() > 0.5
             right += int(np.sum(told == np.array([row[fact] for row in rows], np.bool_)))
             whole += len(rows)

@@ -68,6 +68,12 @@ def read_parquet(
         return pq.read_table(path, columns=named, schema=schema, partitioning=None)
 
 
+def parquet_footer(path: Path, again: str = AGAIN) -> pq.FileMetaData:
+    """What a parquet file says of itself: rows, row groups, sizes."""
+    with reading(path, again):
+        return pq.read_metadata(path)
+
+
 def parquet_schema(path: Path, again: str = AGAIN) -> pa.Schema:
     """The columns of a parquet file."""
     with reading(path, again):

@@ -273,15 +273,14 @@ def _check_extract_to_shuffle(crawl: Path, audit: Audit, blocks: int | None) -> 
 
 def _links_by_block(extract: Stage) -> dict[str, int]:
     """Rows for each block in the segments' tables (row group = block); empty if not all there."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from laion_hpc.files.tables import parquet_footer
 
     total: Counter[str] = Counter()
     groups = set()
     for unit, path in extract.paths.items():
         try:
-            footer = pq.read_metadata(path.with_name(f"{unit}.parquet"))
-        except (OSError, pa.ArrowInvalid):
+            footer = parquet_footer(path.with_name(f"{unit}.parquet"))
+        except InputError:
             return {}
         groups.add(footer.num_row_groups)
         for block in range(footer.num_row_groups):

@@ -17,7 +17,6 @@ from laion_hpc.run import results
 from laion_hpc.run.jobs import STAGES
 from laion_hpc.run.report.samples import Picture, choose
 from laion_hpc.runtime.usage import Usage
-from laion_hpc.web.url import host_of
 
 MOST_FILES = 400
 """Tables that are read for a plot at most, evenly over the run: four million samples suffice."""
@@ -179,16 +178,16 @@ def _content_types(files: Sequence[Path], threads: int) -> Counter[str]:
 
 def _balance(blocks: Sequence[Path]) -> HostBalance | None:
     """Hosts of some shards, evenly over all: row group s of a shuffled block is shard s."""
-    import pyarrow.parquet as pq
+    from laion_hpc.files.tables import open_parquet, parquet_footer
 
     shards = [
-        (path, group) for path in blocks for group in range(pq.read_metadata(path).num_row_groups)
+        (path, group) for path in blocks for group in range(parquet_footer(path).num_row_groups)
     ]
     largest, distinct, overall = [], [], Counter[str]()
     step = max(1, -(-len(shards) // MOST_SHARDS))
     for path, group in shards[::step]:
-        urls = pq.ParquetFile(path).read_row_group(group, columns=["url"])["url"].to_pylist()
-        hosts = Counter(host_of(url) for url in urls)
+        with open_parquet(path) as file:
+            hosts = Counter(file.read_row_group(group, columns=["host"])["host"].to_pylist())
         if hosts:
             largest.append(max(hosts.values()) / hosts.total())
             distinct.append(len(hosts))

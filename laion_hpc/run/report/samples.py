@@ -50,28 +50,28 @@ def choose(crawl: Path, count: int, *, seed: int) -> list[Picture]:
 
 
 def _from_shard(crawl: Path, table: Path, wanted: int, rng: random.Random) -> list[Picture]:
-    import pyarrow.parquet as pq
+    from laion_hpc.files.tables import read_parquet
 
     tar = table.with_suffix(".tar")
     if wanted < 1 or not tar.exists():
         return []
     safe = safe_keys(crawl / "tag" / f"{table.parent.name}.parquet")
     columns = ["key", "caption", "language", "similarity"]
-    rows = [row for row in pq.read_table(table, columns=columns).to_pylist() if row["key"] in safe]
+    rows = [row for row in read_parquet(table, columns=columns).to_pylist() if row["key"] in safe]
     chosen = {row["key"]: row for row in rng.sample(rows, min(wanted, len(rows)))}
     return [_picture(row, data) for row, data in _images(tar, chosen)]
 
 
 def safe_keys(tags: Path) -> set[str]:
     """Keys of the samples of a block that may be shown; none if nothing says which are safe."""
-    import pyarrow.parquet as pq
+    from laion_hpc.files.tables import parquet_schema, read_parquet
 
     if not tags.exists():
         return set()
-    names = pq.read_schema(tags).names
+    names = parquet_schema(tags).names
     if "punsafe" not in names:
         return set()
-    table = pq.read_table(tags, columns=[n for n in ("key", "punsafe", "nsfw") if n in names])
+    table = read_parquet(tags, columns=[n for n in ("key", "punsafe", "nsfw") if n in names])
     return {
         row["key"]
         for row in table.to_pylist()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from laion_hpc.files import ledger, tombstones
 from laion_hpc.files.atomic import atomic
+from laion_hpc.files.tables import open_parquet
 from laion_hpc.files.takedown_list import Takedowns
 from laion_hpc.run.takedown.find import Table
 
@@ -29,7 +30,7 @@ def redact(table: Table, *, takedowns: Takedowns) -> None:
     path = table.path
     book = ledger.path_of(path)
     classes: Counter[str] = Counter()
-    with pq.ParquetFile(path) as file, atomic(path) as aside:
+    with open_parquet(path) as file, atomic(path) as aside:
         with pq.ParquetWriter(
             str(aside), file.schema_arrow, compression="zstd", use_dictionary=_dictionaries(file)
         ) as writer:

@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError
 from laion_hpc.files import tombstones
 from laion_hpc.files.shards import read_shard
+from laion_hpc.files.tables import open_arrow, open_parquet
 from laion_hpc.files.takedown_list import Takedowns
 from laion_hpc.web.url import host_of
 
@@ -100,7 +100,7 @@ def search(path: Path, *, crawl: Path, takedowns: Takedowns, numbering: str) -> 
 
 
 def _search_parquet(path: Path, suspects: _Suspects) -> None:
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         names = [n for n in file.schema_arrow.names if n in (*URLS, *HOSTS, *KEYS, *HASHES)]
         if names:
             for batch in file.iter_batches(columns=names):
@@ -108,10 +108,9 @@ def _search_parquet(path: Path, suspects: _Suspects) -> None:
 
 
 def _search_arrow(path: Path, suspects: _Suspects) -> None:
-    with pa.memory_map(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            _search_columns(reader.get_batch(number), suspects)
+    reader = open_arrow(path)
+    for number in range(reader.num_record_batches):
+        _search_columns(reader.get_batch(number), suspects)
 
 
 def _search_columns(batch: pa.RecordBatch, suspects: _Suspects) -> None:

@@ -10,13 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import SAMPLE
 from laion_hpc.files.shards import read_shard
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.stages.download import outcomes
 from laion_hpc.stages.download.image import Picture
 from laion_hpc.stages.download.shard import OpenShard
@@ -40,7 +39,7 @@ def take_over(shard: OpenShard, output: Path) -> list[int]:
     """Store what an earlier run knows in `shard`; the rows that are to be asked for again."""
     name = f"{shard.number:05d}"
     before = ledger.read(output / f"{name}.ledger.json")
-    rows = pq.read_table(output / f"{name}.parquet", schema=SAMPLE).to_pylist()
+    rows = read_parquet(output / f"{name}.parquet", "download it again", schema=SAMPLE).to_pylist()
     # In the order of the rows, so that one pass over the tar is enough.
     kept = read_shard(output / f"{name}.tar")
     again = []

@@ -22,6 +22,7 @@ from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import SAMPLE
 from laion_hpc.files.shards import ShardWriter
 from laion_hpc.files.shards import read_shard as read_tar
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.stages.download import outcomes
 from laion_hpc.stages.download.inputs import read_shard
 from laion_hpc.stages.download.lane import Download, shard_source
@@ -36,8 +37,8 @@ def adopt(job: Download, shard: int) -> Ledger | None:
     path = job.output / f"{shard:05d}.ledger.json"
     try:
         before = ledger.read(path)
-        table = pq.read_table(path.with_name(f"{shard:05d}.parquet"), schema=SAMPLE)
-    except (InputError, OSError, pa.ArrowException):
+        table = read_parquet(path.with_name(f"{shard:05d}.parquet"), schema=SAMPLE)
+    except (InputError, OSError):
         return None
     gone = _gone(table, read_shard(job.source, shard))
     if before.config != job.config or gone is None:

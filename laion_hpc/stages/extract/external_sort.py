@@ -22,7 +22,10 @@ import pyarrow.parquet as pq
 from laion_hpc.files import tombstones
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.schemas import CANDIDATE
+from laion_hpc.files.tables import reading
 from laion_hpc.files.takedown_list import Takedowns
+
+AGAIN = "run `extract` again"
 
 _ADDED = ("crawl", "segment", "wat")
 """The same for all rows of a WAT: added when merging."""
@@ -130,7 +133,7 @@ def _block(sources: Sequence[Source], block: int, crawl: str, segment: str) -> I
     for source in sources:
         constants = {"crawl": crawl, "segment": segment, "wat": source.wat}
         for path in source.runs:
-            with pa.OSFile(str(path)) as file:
+            with reading(path, AGAIN), pa.OSFile(str(path)) as file:
                 batch = pa.ipc.open_file(file).get_batch(block)
             if batch.num_rows:
                 columns = [

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
+from laion_hpc.files.tables import read_parquet
 
 EARLIER = "earlier"
 """Folder of the kept shards that a block had before it is cut anew from them."""
@@ -41,7 +41,7 @@ def kept_before(output: Path) -> Kept:
     found: dict[str, list[tuple[Path, pa.Array]]] = {}
     folder = output / EARLIER if (output / EARLIER).is_dir() else output
     for path in sorted(folder.glob("[0-9]*.parquet")):
-        keys = pq.read_table(path, columns=["key"])["key"].combine_chunks()
+        keys = read_parquet(path, "run `filter` again", columns=["key"])["key"].combine_chunks()
         # A key ends in SHARD-INDEX.
         shards = pc.list_element(pc.split_pattern(keys, "-", max_splits=2, reverse=True), 1)
         for shard in pc.unique(shards).to_pylist():

@@ -18,6 +18,7 @@ from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import SCORED_SAMPLE
 from laion_hpc.files.shards import Sample, ShardWriter, read_shard
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.stages.filter.scores import FOLDER, kept_rows
 
 
@@ -131,8 +132,8 @@ def keys(span: Span, job: RepackJob) -> pa.ChunkedArray:
 
 
 def _rows(span: Span, job: RepackJob) -> pa.Table:
-    table = pq.read_table(job.output / FOLDER / f"{span.shard}.parquet", schema=SCORED_SAMPLE)
-    table = kept_rows(table)
+    path = job.output / FOLDER / f"{span.shard}.parquet"
+    table = kept_rows(read_parquet(path, "run `filter` again", schema=SCORED_SAMPLE))
     if places := job.places.get(span.shard):
         # Keys sort in the order of the shard.
         keys = sorted([*table["key"].to_pylist(), *places])[span.start : span.stop]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,8 +15,11 @@ from laion_hpc.files import ledger, takedown_list, tombstones
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import SCORED_SAMPLE
+from laion_hpc.files.tables import open_array, read_parquet
 from laion_hpc.stages.filter import images, scores, signatures
 from laion_hpc.stages.filter.scores import ScoreJob
+
+AGAIN = "run `filter` again"
 
 
 def places(
@@ -35,7 +37,9 @@ def places(
     }
     found = {}
     for shard in shards:
-        table = pq.read_table(source / f"{shard}.parquet", columns=["key", "error_message"])
+        table = read_parquet(
+            source / f"{shard}.parquet", "run `download` again", columns=["key", "error_message"]
+        )
         gone = table["key"].filter(pc.equal(table["error_message"], tombstones.REASON))
         found[shard] = tuple(key for key in gone.to_pylist() if tombstones.sha256(key) in kept)
     return found
@@ -53,7 +57,7 @@ def shrink_scores(shards: Sequence[str], job: ScoreJob, downloaded: Ledger) -> N
         left = scores.successes(job.source / f"{shard}.parquet")["key"].combine_chunks()
         if book is None or book.inputs == len(left):
             continue
-        table = pq.read_table(scores.table_path(shard, job), schema=SCORED_SAMPLE)
+        table = read_parquet(scores.table_path(shard, job), AGAIN, schema=SCORED_SAMPLE)
         mask = pc.is_in(table["key"], left).combine_chunks()
         _shrink(shard, job, book, table.filter(mask), mask)
 
@@ -65,7 +69,7 @@ def _shrink(shard: str, job: ScoreJob, book: Ledger, table: pa.Table, mask: pa.A
     replace(book, files=()).write(path)
     kinds = [k for k in signatures.KINDS if signatures.path_of(job.scores, shard, k).exists()]
     for kind in kinds:
-        values = np.load(signatures.path_of(job.scores, shard, kind))
+        values = open_array(signatures.path_of(job.scores, shard, kind), AGAIN, mapped=False)
         if len(values) != table.num_rows:
             signatures.write(job.scores, shard, {kind: values[mask.to_numpy(False)]})
     with atomic(scores.table_path(shard, job)) as aside:

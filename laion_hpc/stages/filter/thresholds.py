@@ -20,9 +20,12 @@ from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.files.schemas import SCORED_SAMPLE
+from laion_hpc.files.tables import read_parquet
 from laion_hpc.runtime.work import Team
 from laion_hpc.stages.filter import duplicates, outcomes, scores, signatures
 from laion_hpc.stages.filter.scores import ScoreJob
+
+AGAIN = "run `filter` again"
 
 CUTTING = "cutting"
 """Digest in the ledger of a shard whose table may be that of the cut before or of the next."""
@@ -61,7 +64,7 @@ def cut_shard(cut: Cut, *, job: ScoreJob) -> Ledger:
     if before and (before.config, before.source) == (config, source):
         return before
     if before:
-        table = pq.read_table(table_path, schema=SCORED_SAMPLE)
+        table = read_parquet(table_path, AGAIN, schema=SCORED_SAMPLE)
         # Killed before the new ledger is there, the scores are still known to be good.
         unchanged = tuple(file for file in before.files if file.name != table_path.name)
         replace(before, config=CUTTING, files=unchanged).write(path)
@@ -144,7 +147,7 @@ def _kept(
     numbers, rows, similarity = [], [], []
     for number, shard in enumerate(shards):
         columns = ["similarity", "language_class", "fate"]
-        table = pq.read_table(scores.table_path(shard, job), columns=columns)
+        table = read_parquet(scores.table_path(shard, job), AGAIN, columns=columns)
         mine = np.flatnonzero(np.array(_by_thresholds(table, job), object) == outcomes.KEPT)
         numbers.append(np.full(len(mine), number))
         rows.append(mine)

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.index_folder import BATCH_ROWS, FORMAT
 from laion_hpc.files.ledger import Ledger
-from laion_hpc.files.tables import read_parquet
+from laion_hpc.files.tables import parquet_schema, read_parquet
 from laion_hpc.stages.index.embeddings import Block, open_block
 from laion_hpc.web.url import host_of
 
@@ -85,7 +84,9 @@ def _schema(embeddings: Block, tags: pa.Schema) -> pa.Schema:
     """
     tables = embeddings.tables()
     fields: dict[str, pa.Field[Any]] = {"key": pa.field("key", pa.string())}
-    there = set(pq.read_schema(tables[0]).names) if tables and tables[0].exists() else set()
+    there: set[str] = set()
+    if tables and tables[0].exists():
+        there = set(parquet_schema(tables[0], "run `embed` again").names)
     kinds: dict[str, pa.DataType] = {"similarity": pa.float32()}
     kinds |= {"width": pa.int32(), "height": pa.int32()}
     for name, origin in COLUMNS.items():

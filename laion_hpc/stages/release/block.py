@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import ReleaseConfig
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import File, Ledger
 from laion_hpc.files.schemas import TAGS
-from laion_hpc.files.tables import read_parquet
+from laion_hpc.files.tables import parquet_footer, read_parquet
 from laion_hpc.runtime.progress import progress
 from laion_hpc.stages.release import columns, predicates, subsets
 from laion_hpc.stages.release.block_counts import Counting
@@ -107,7 +106,7 @@ def make_block(embeddings: Path, tags: Path, block: TableBlock) -> Ledger:
         counts={"class": dict(sorted(counts.items())), "subset": in_subset},
         files=(
             *(_entry(path, rows, block.ledger.parent) for path, rows in parts),
-            *(ledger.describe(path, rows=pq.read_metadata(path).num_rows) for path in tables),
+            *(ledger.describe(path, rows=parquet_footer(path).num_rows) for path in tables),
         ),
     )
     book.write(block.ledger)

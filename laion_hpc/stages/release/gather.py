@@ -10,16 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from laion_hpc import __version__
 from laion_hpc.config import Config, digest
 from laion_hpc.errors import InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.atomic import write_bytes
 from laion_hpc.files.ledger import File, Ledger
+from laion_hpc.files.tables import parquet_schema
 from laion_hpc.stages.release import card, columns, croissant, shards, statistics, subsets
 from laion_hpc.stages.release.json_text import encode
+
+AGAIN = "run `release_block` again"
 
 BLOCKS = "blocks"
 STATISTICS = "statistics.json"
@@ -217,7 +218,7 @@ def _heads(release: Path, files: Sequence[File]) -> list[str]:
     for entry in files:
         if not entry.name.partition("/")[0].endswith("-joined"):
             continue
-        names = pq.read_schema(release / entry.name).names
+        names = parquet_schema(release / entry.name, AGAIN).names
         tags = names[names.index("hash") + 1 : names.index("key")]
         if first and tags != found:
             raise InputError(
@@ -236,7 +237,7 @@ def _schemas(release: Path, files: Sequence[File]) -> dict[str, Any]:
     splits = [name + kind for name in columns.SPLITS.values() for kind in ("", "-joined")]
     order = [folder for folder in splits if folder in first]
     order += [folder for folder in first if folder not in splits]
-    return {folder: pq.read_schema(release / first[folder]) for folder in order}
+    return {folder: parquet_schema(release / first[folder], AGAIN) for folder in order}
 
 
 def _write(path: Path, data: bytes) -> File:

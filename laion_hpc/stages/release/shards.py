@@ -147,7 +147,9 @@ def _keys(block: ImageBlock, released: Ledger, part: str) -> set[str]:
     for entry in released.files:
         if part in entry.name:
             path = block.release / "blocks" / entry.name
-            keys.update(pq.read_table(path, columns=["key"], partitioning=None)["key"].to_pylist())
+            keys.update(
+                read_parquet(path, "run `release_block` again", columns=["key"])["key"].to_pylist()
+            )
     return keys
 
 

@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from laion_hpc.config.sections import SubsetConfig
+from laion_hpc.files.tables import open_parquet
 from laion_hpc.stages.release.block_counts import IMPLIED, Counting
 from laion_hpc.stages.release.part_files import PartsWriter
+
+AGAIN = "run `release_block` again"
 
 FOLDER = "subsets"
 AT_ONCE = 8
@@ -73,7 +75,7 @@ def write(
 def _portions(files: Sequence[Path], implied: str | None) -> Iterator[pa.Table]:
     """Rows of parts in order, with the LANGUAGE that a split's name implies."""
     for path in files:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path, AGAIN) as file:
             for batch in file.iter_batches(PORTION):
                 table = pa.Table.from_batches([batch])
                 if implied is not None:

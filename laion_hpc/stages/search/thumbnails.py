@@ -99,13 +99,13 @@ def _shards(folders: Sequence[Path]) -> list[Shard]:
 
 def _shard(path: Path) -> Shard | None:
     """The keys that the table beside a tar tells of; None if there is none, or no row."""
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+
+    from laion_hpc.files.tables import read_parquet
 
     try:
-        keys = pc.min_max(pq.read_table(path.with_suffix(".parquet"), columns=["key"])["key"])
-    except (pa.ArrowException, OSError):
+        keys = pc.min_max(read_parquet(path.with_suffix(".parquet"), columns=["key"])["key"])
+    except InputError:
         return None
     return Shard(keys["min"].as_py(), keys["max"].as_py(), path) if keys["min"].is_valid else None
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from laion_hpc.files import tombstones
 from laion_hpc.files.atomic import glob_escape, is_left
 from laion_hpc.files.schemas import CANDIDATE, KEYED_CANDIDATE
+from laion_hpc.files.tables import reading
 from laion_hpc.stages.shuffle.prefetch import ahead
 from laion_hpc.stages.shuffle.survey import REPEATED, batches
 
@@ -121,7 +122,7 @@ def _in_order(
                     )
                 writers[number].write_batch(rows.slice(start, end - start))
     for path in paths:
-        with pa.OSFile(str(path)) as file:
+        with reading(path), pa.OSFile(str(path)) as file:
             table = pa.ipc.open_stream(file).read_all()
         path.unlink()
         yield _sorted(table)
