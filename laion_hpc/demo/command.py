@@ -17,7 +17,7 @@ from pathlib import Path
 
 from laion_hpc.errors import UsageError
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 FOLDER = Path("build/demo")
 PAGES = 2_500
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="compare the results of a run with the truth")
     check.add_argument("results", type=Path, metavar="RESULTS/demo", help="folder of the crawl")
     check.add_argument("--truth", type=Path, default=FOLDER / "truth.parquet", metavar="FILE")
-    check.add_argument("--config", metavar="FILE", help="default: the run's own config.yaml")
+    add_config(check, default="the config.yaml of the run")
     check.add_argument("--output", type=Path, metavar="FILE.json", help="write the table there too")
 
     whole = actions.add_parser("run", help="build, serve, run the workflow, check")
     whole.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"{FOLDER}")
-    whole.add_argument("--config", type=Path, metavar="FILE", help="config/demo.yaml")
+    add_config(whole, default="config/demo.yaml")
     whole.add_argument("--cores", type=int, metavar="N", help="default: all of this machine")
     whole.add_argument("--profile", metavar="DIR", help="Snakemake's; default: profiles/local")
     _add_parameters(whole)
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
 
     return whole.run(
         folder=options.folder,
-        config_path=options.config,
+        config_path=Path(options.config) if options.config else None,
         pages=options.pages,
         seed=options.seed,
         port=options.port,

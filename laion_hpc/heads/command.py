@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laion_hpc.runtime import console
+from laion_hpc.runtime.arguments import add_config
 
 if TYPE_CHECKING:
     from laion_hpc.heads.examples import Columns, Examples
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--space", help="the embeddings' model, such as ViT-L-14/openai (default: the config's)"
     )
-    part.add_argument("--config", help="YAML file; its embed.model made the embeddings")
+    add_config(part)
     part.add_argument("--licence", default="not stated", help="of the labels, for head.json")
     part.add_argument("--source", default="", help="where the labels are from, for head.json")
     part.add_argument(

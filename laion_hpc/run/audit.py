@@ -28,7 +28,7 @@ from laion_hpc.files.ledger import Ledger
 from laion_hpc.run import jobs, results
 from laion_hpc.run.jobs import Rule
 from laion_hpc.runtime import console, work
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 SHOWN_PROBLEMS = 20
 
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("results", type=Path, help="folder of results, or of one crawl")
     parser.add_argument("crawls", nargs="*", metavar="CRAWL", help="default: all")
-    parser.add_argument("--config", help="YAML file (RESULTS/config.yaml if there is one)")
+    add_config(parser, default="RESULTS/config.yaml, if there")
     parser.add_argument(
         "--complete", action="store_true", help="every stage must have run on every block"
     )

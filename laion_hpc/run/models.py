@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laion_hpc.runtime import console
+from laion_hpc.runtime.arguments import add_config
 
 if TYPE_CHECKING:
     from laion_hpc.config import Config
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("check", "verify presence, sizes and SHA-256"),
     ):
         part = actions.add_parser(action, help=meaning)
-        part.add_argument("--config", help="YAML file; without it, the default config")
+        add_config(part)
     part = actions.add_parser("import", help="make a model folder of an open_clip weights file")
     part.add_argument("weights", type=Path, help=".safetensors, .bin, .pt or .pth")
     part.add_argument("--name", required=True, help="architecture, such as ViT-L-14-quickgelu")

@@ -23,6 +23,7 @@ from laion_hpc.run import jobs, results, slurm
 from laion_hpc.run.jobs import Rule
 from laion_hpc.run.slurm import State, Unit
 from laion_hpc.runtime import console
+from laion_hpc.runtime.arguments import add_config
 
 LOG_TAIL_BYTES = 20_000
 """Enough for the last traceback."""
@@ -103,7 +104,7 @@ class Expected:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("results", type=Path, help="folder of results, or of one crawl")
-    parser.add_argument("--config", help="YAML file (RESULTS/config.yaml if there is one)")
+    add_config(parser, default="RESULTS/config.yaml, if there")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,6 +7,18 @@ from pathlib import Path
 from typing import Any
 
 
+def add_config(parser: Any, *, default: str = "all defaults") -> None:
+    """Add `--config FILE`; `default` says what holds without it."""
+    parser.add_argument("--config", metavar="FILE", help=f"YAML config (default: {default})")
+
+
+def add_block(parser: Any) -> None:
+    """Add `--block B`, needed, 0 to 9999."""
+    parser.add_argument(
+        "--block", type=block_number, required=True, metavar="B", help="number of the block"
+    )
+
+
 def add_processes(parser: Any, *, meaning: str = "worker processes", default: int = 1) -> None:
     """Add `--processes N`, at least 1; `parser` is an argparse parser or group."""
     parser.add_argument(
@@ -42,4 +54,11 @@ def count(text: str) -> int:
     """The type of an option that takes a number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text!r}")
+    return int(text)
+
+
+def block_number(text: str) -> int:
+    """The type of an option that takes the number of a block."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a block: give a number up to 9999")
     return int(text)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from laion_hpc.errors import UsageError
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=Path, help="results of one crawl, such as results/demo")
     parser.add_argument("--output", type=Path, required=True, help="the page, report.html")
     parser.add_argument("--figures", type=Path, help="folder for the figures as SVG files, too")
-    parser.add_argument("--config", help="YAML file (that beside the results if there is one)")
+    add_config(parser, default="RESULTS/config.yaml, if there")
     parser.add_argument("--samples", type=int, default=24, help="images on the sample sheet (24)")
     add_processes(parser, meaning="threads to use")
 

@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("requests", nargs="?", type=Path, metavar="FILE", help="what must go")
     parser.add_argument("--results", type=Path, metavar="DIR", help="default: as the config says")
-    parser.add_argument("--config", metavar="FILE", help="default: RESULTS/config.yaml, if there")
+    add_config(parser, default="RESULTS/config.yaml, if there")
     add_processes(parser, meaning="processes that read files")
 
 

@@ -21,7 +21,7 @@ import argparse
 from pathlib import Path
 
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder of the shards"
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML; its section `download` is read")
+    add_config(parser)
     add_processes(parser, meaning="cores to use")
     parser.add_argument(
         "--url-column", default="", metavar="NAME", help="default: url, URL or image_url"

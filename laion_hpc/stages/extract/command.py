@@ -21,7 +21,7 @@ from pathlib import Path
 from laion_hpc import config as settings
 from laion_hpc.errors import UsageError
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 _SEGMENT = re.compile(r"/segments/([^/]+)/")
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--segment", default="", metavar="ID", help="segment of the lock")
     parser.add_argument("--crawl", default="", metavar="NAME", help="default: the lock's name")
     parser.add_argument("--blocks", type=int, metavar="N", help="instead of dataset.blocks")
-    parser.add_argument("--config", metavar="FILE", help="YAML; default: all defaults")
+    add_config(parser)
     add_processes(parser)
 
 

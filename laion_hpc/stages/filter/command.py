@@ -17,13 +17,13 @@ import argparse
 from pathlib import Path
 
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="block folder of `download`")
     parser.add_argument("--output", type=Path, required=True, help="block folder to write")
-    parser.add_argument("--config", help="YAML file; without it, the default config")
+    add_config(parser)
     add_processes(parser)
     parser.add_argument(
         "--rescore",

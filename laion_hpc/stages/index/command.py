@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_block, add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metadata.add_argument("embeddings", type=Path, help="folder that `embed` made of the block")
     metadata.add_argument("tags", type=Path, help="table that `tag` made of the block")
     for action in (add, metadata):
-        action.add_argument("--block", type=_block_number, required=True, help="its number")
+        add_block(action)
     merge = actions.add_parser("merge", help="merge the blocks into one index on disk")
     merge.add_argument("trained", type=Path, help="file that `index train` made")
     merge.add_argument("blocks", type=Path, nargs="+", help="files that `index add` made")
@@ -51,14 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("embeddings", type=Path, nargs="+", help="folders of all blocks")
     for action in (train, add, metadata, merge, evaluate):
         action.add_argument("--output", type=Path, required=True, help="what to write")
-        action.add_argument("--config", help="YAML file (defaults otherwise)")
+        add_config(action)
         add_processes(action, meaning="threads to use")
-
-
-def _block_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):
-        raise argparse.ArgumentTypeError(f"{text!r} is no block: give a number up to 9999")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from laion_hpc.errors import InputError, UsageError
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_block, add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     block = actions.add_parser("block", help="write one block's parts")
     block.add_argument("embeddings", type=Path, help="folder that `embed` made of the block")
     block.add_argument("tags", type=Path, help="table that `tag` made of the block")
-    block.add_argument("--block", type=_block_number, required=True, help="number of the block")
+    add_block(block)
     block.add_argument("--ledger", type=Path, help="default: OUTPUT/blocks/BLOCK.ledger.json")
     images = actions.add_parser("images", help="cut one block's images into shards of their own")
     images.add_argument("filtered", type=Path, help="folder that `filter` made of the block")
     images.add_argument("embeddings", type=Path, help="folder that `embed` made of the block")
-    images.add_argument("--block", type=_block_number, required=True, help="number of the block")
+    add_block(images)
     gather = actions.add_parser("gather", help="count and describe the whole release")
     gather.add_argument("release", type=Path, help="folder that the blocks were written to")
     together = actions.add_parser("together", help="one release over those of several crawls")
@@ -49,14 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     for action in (block, images, gather, together):
         action.add_argument("--output", type=Path, required=True, help="folder of the release")
-        action.add_argument("--config", help="YAML file (defaults otherwise)")
+        add_config(action)
         add_processes(action, meaning="threads to use")
-
-
-def _block_number(text: str) -> int:
-    if not re.fullmatch(r"\d{1,4}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no block: give a number up to 9999")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from laion_hpc.errors import LaionHpcError, UsageError
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_folders, count
+from laion_hpc.runtime.arguments import add_config, add_folders, count
 from laion_hpc.stages.search import workers
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that answer; each loads the model, they share the index (1)",
     )
-    parser.add_argument("--config", help="YAML file (defaults otherwise)")
+    add_config(parser)
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the model (auto)"
     )

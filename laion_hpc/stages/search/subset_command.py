@@ -26,7 +26,7 @@ from laion_hpc.files import ledger
 from laion_hpc.files.atomic import atomic
 from laion_hpc.files.ledger import Ledger
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_folders, count
+from laion_hpc.runtime.arguments import add_config, add_folders, count
 
 if TYPE_CHECKING:
     from laion_hpc.stages.search.export import Written
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--embeddings",
         meaning="folders made by `embed`, to rank by; else the index's codes",
     )
-    parser.add_argument("--config", help="YAML file (defaults otherwise)")
+    add_config(parser)
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the model (auto)"
     )

@@ -19,18 +19,19 @@ from pathlib import Path
 from laion_hpc import config as settings
 from laion_hpc.errors import UsageError
 from laion_hpc.runtime import console
+from laion_hpc.runtime.arguments import add_block, add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parts", nargs="+", type=Path, metavar="FILE.parquet", help="of extract")
-    parser.add_argument("--block", required=True, type=int, metavar="B", help="row group to read")
+    add_block(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="FILE.parquet")
     parser.add_argument("--crawl", default="", metavar="NAME", help="default: the crawl column")
     parser.add_argument(
         "--seen-before", action="append", default=[], type=Path, metavar="FILE.seen"
     )
     parser.add_argument("--seen-after", type=Path, metavar="FILE.seen")
-    parser.add_argument("--config", metavar="FILE", help="YAML; default: all defaults")
+    add_config(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,8 +40,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--output {options.output}: must end in .parquet")
     if any(c in "./\\ " for c in options.crawl):
         raise UsageError(f"--crawl {options.crawl!r}: may not hold dots, slashes or spaces")
-    if not 0 <= options.block <= 9999:
-        raise UsageError(f"--block {options.block}: must be between 0 and 9999")
 
     from laion_hpc.stages.shuffle.job import BlockJob
     from laion_hpc.stages.shuffle.job import run as shuffle

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from laion_hpc.runtime import console
-from laion_hpc.runtime.arguments import add_processes
+from laion_hpc.runtime.arguments import add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=Path, help="block folder of `filter`, for heads that read images"
     )
-    parser.add_argument("--config", help="YAML file; without it, the default config")
+    add_config(parser)
     add_processes(parser)
 
 

@@ -219,7 +219,6 @@ def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     cases: list[tuple[int, dict[str, object], str]] = [
         (2, {}, "name the samples' with --crawl"),
         (2, {"crawl": "a.b"}, "may not hold dots"),
-        (2, {"block": 10_000}, "between 0 and 9999"),
         (1, {"block": 1}, "has 1 blocks, not one with number 1"),
         (1, {"seen_before": tmp_path / "x.seen", "crawl": "C"}, "x.seen"),
         (1, {"seen_before": part, "crawl": "C"}, "not a whole filter"),
@@ -227,4 +226,7 @@ def test_wrong_usage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for code, more, says in cases:
         assert shuffle(output, part, **more) == code
         assert says in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        shuffle(output, part, block=10_000)
+    assert "give a number up to 9999" in capsys.readouterr().err
     assert not output.exists()
