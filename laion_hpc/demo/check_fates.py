@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from laion_hpc.demo.truth import DAMAGED, RELEASED, TRUTH
 from laion_hpc.demo.verdict import Finding, exact, share
 from laion_hpc.errors import InputError
@@ -33,12 +31,10 @@ LANGUAGES_RIGHT = 0.93
 
 def read_truth(path: Path) -> Rows:
     """The truth by place; InputError if it is missing or none."""
-    try:
-        return by_place(read_parquet(path, schema=TRUTH).to_pylist())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no truth here; `laion-hpc demo build` makes it") from None
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: not the truth of a demo ({error}); build it again") from None
+    if not path.exists():
+        raise InputError(f"{path}: no truth here; `laion-hpc demo build` makes it")
+    table = read_parquet(path, "`laion-hpc demo build` makes it again", columns=TRUTH.names)
+    return by_place(table.to_pylist())
 
 
 def by_place(rows: Iterable[Row]) -> Rows:

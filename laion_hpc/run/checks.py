@@ -34,6 +34,9 @@ from laion_hpc.run import jobs
 RECORD = "config.yaml"
 """In the results: the config of the last run."""
 
+WATS_LOOKED_FOR = 1_000
+"""Of a crawl's files: a busy parallel file system takes up to a millisecond for each."""
+
 SINFO_SECONDS = 1.0
 """Longer than that nobody waits for SLURM's list of partitions: all checks take two seconds."""
 
@@ -57,6 +60,7 @@ def of_machine(
     """
     checks = (
         lambda config: _weights(config, config_file, stages),
+        lambda config: _wats(config) if "extract" in stages else iter(()),
         _folders,
         lambda config: _contact(config) if "download" in stages else iter(()),
         lambda _: _environment(os.environ),
@@ -238,6 +242,33 @@ def _weights(config: Config, config_file: str, stages: Collection[str]) -> Itera
         folder = resolve_folder(head)
         if (folder / DESCRIPTION).is_file() and not (folder / WEIGHTS).is_file():
             yield f"tag.heads: {head}: {DESCRIPTION} without {WEIGHTS}; make this head again"
+
+
+def _wats(config: Config) -> Iterator[str]:
+    """WATs that are still to be read and are not there; of many some, spread over all."""
+    from laion_hpc.web import object_store
+
+    for crawl in config.crawls:
+        try:
+            lock = read_lock(Path(config.crawl_folder) / f"{crawl}.json")
+        except LaionHpcError:
+            continue  # `_locks` tells it
+        if lock.prefix.startswith(object_store.SCHEME):
+            yield from _try(partial(object_store.check, f"{lock.prefix}x"))
+            continue
+        if "://" in lock.prefix:
+            continue
+        made = Path(config.results) / crawl / "extract"
+        left = [name for name in lock.segments if not (made / f"{name}.ledger.json").exists()]
+        paths = [path for name in left for path in lock.wats(name)]
+        some = [path for path in paths[:: len(paths) // WATS_LOOKED_FOR + 1] if "://" not in path]
+        missing = [path for path in some if not Path(path).is_file()]
+        if missing:
+            yield (
+                f"crawls: {crawl}: {len(missing)} of {len(some)} WATs looked for are not there, "
+                f"such as {missing[0]}; bring them there, or make the lock again (the demo's WATs: "
+                "`laion-hpc demo build`)"
+            )
 
 
 def _folders(config: Config) -> Iterator[str]:

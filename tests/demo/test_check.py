@@ -217,7 +217,7 @@ def test_missing_things_are_named(truth: Rows, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no truth here"):
         check_fates.read_truth(tmp_path / "truth.parquet")
     (tmp_path / "truth.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match="not the truth of a demo"):
+    with pytest.raises(InputError, match="`laion-hpc demo build` makes it again"):
         check_fates.read_truth(tmp_path / "truth.parquet")
     with pytest.raises(InputError, match=r"extract.*has the whole demo run"):
         check_fates.of_links(tmp_path, truth)

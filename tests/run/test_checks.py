@@ -15,6 +15,7 @@ import yaml
 from laion_hpc import config as settings
 from laion_hpc.config import Config
 from laion_hpc.errors import UsageError
+from laion_hpc.files.crawl_lock import read_lock
 from laion_hpc.run import checks
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +25,21 @@ HEADS = "package:demo/models/heads"
 
 @pytest.fixture(autouse=True)
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the demo's lock file, and nothing else."""
+    """A folder with the demo's lock file and the names of its WATs, and nothing else."""
     (tmp_path / "config/crawls").mkdir(parents=True)
     for lock in (ROOT / "config/crawls").iterdir():
         (tmp_path / "config/crawls" / lock.name).write_bytes(lock.read_bytes())
     monkeypatch.chdir(tmp_path)
+    for path in wats():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     return tmp_path
+
+
+def wats() -> list[Path]:
+    """Those of the demo's crawl."""
+    lock = read_lock(Path("config/crawls/demo.json"))
+    return [Path(path) for segment in lock.segments for path in lock.wats(segment)]
 
 
 def demo(**changes: Any) -> Config:
@@ -123,6 +133,19 @@ def test_what_is_not_fetched_is_told_for_the_stages_that_need_it() -> None:
     ]  # fmt: skip
     assert "laion-hpc models fetch --config mine.yaml" in found[0]
     assert checks.of_machine(config, stages=["extract", "shuffle", "download"]) == []
+
+
+def test_wats_that_are_gone_are_told_while_they_are_needed() -> None:
+    gone, *others = wats()
+    gone.unlink()
+    [fault] = checks.of_machine(demo())
+    assert f"1 of {1 + len(others)} WATs" in fault and gone.name in fault
+    assert checks.of_machine(demo(), stages=["shuffle"]) == []
+    made = Path(demo().results) / "demo/extract"
+    made.mkdir(parents=True)
+    for segment in read_lock(Path("config/crawls/demo.json")).segments:
+        (made / f"{segment}.ledger.json").touch()
+    assert checks.of_machine(demo()) == []
 
 
 def test_a_run_needs_a_contact_where_it_downloads() -> None:
