@@ -15,18 +15,18 @@ def check(crawl: Path, truth: Path, config: str | None = None) -> list[Finding]:
     the workflow wrote beside the results.
     """
     from laion_hpc import config as settings
-    from laion_hpc.demo import check_fates, check_search
+    from laion_hpc.demo import check_outcomes, check_search
     from laion_hpc.run import results
 
     if not crawl.is_dir():
         raise InputError(f"{crawl}: no such folder of results; run `laion-hpc demo run` first")
-    known = check_fates.read_truth(truth)
+    known = check_outcomes.read_truth(truth)
     own = results.config_of(crawl)
     loaded = settings.load(config or own)
-    findings = check_fates.of_links(crawl, known)
-    findings += check_fates.of_scores(crawl, known)
+    findings = check_outcomes.of_links(crawl, known)
+    findings += check_outcomes.of_scores(crawl, known)
     findings += check_search.of_heads(crawl, known)
     findings.append(check_search.of_index(crawl))
     findings.append(check_search.of_queries(crawl, known, loaded.embed))
-    findings.append(check_fates.of_release(crawl))
+    findings.append(check_outcomes.of_release(crawl))
     return findings

@@ -1,4 +1,4 @@
-"""What comes of the embeddings: scores of the heads, recall of the index, queries by text."""
+"""The embeddings checked: scores of the heads, recall of the index, queries by text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from laion_hpc.config.sections import EmbedConfig
 from laion_hpc.demo import captions
-from laion_hpc.demo.check_fates import Row, Rows, by_place, read_rows
+from laion_hpc.demo.check_outcomes import Row, Rows, by_place, read_rows
 from laion_hpc.demo.scenes import Scene
 from laion_hpc.demo.truth import scene_of
 from laion_hpc.demo.verdict import Finding, share

@@ -15,7 +15,7 @@ class Behaviour:
 
     name: str
     reason: str
-    """download's reason for the drop; empty if the image is to be had."""
+    """download's reason for the drop; empty if the image can be downloaded."""
     share: float
     """Of all images of the demo's web."""
     picture: bool = True

@@ -1,4 +1,4 @@
-"""How pages spell the URLs and texts of their images, and links that are no images to be had."""
+"""How pages spell the URLs and texts of their images, and links that lead to no image."""
 
 from __future__ import annotations
 

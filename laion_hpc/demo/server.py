@@ -265,8 +265,8 @@ def _listen(port: int) -> list[socket.socket]:
             ) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise LaionHpcError(
-                f"{host} is no address of this machine: the demo needs all of 127.0.0.0/8, which "
-                "Linux has; on macOS add them with `ifconfig lo0 alias`"
+                f"{host} is not an address of this machine: the demo needs all of 127.0.0.0/8, "
+                "which Linux has; on macOS add them with `ifconfig lo0 alias`"
             ) from None
         raise
     return listeners

@@ -17,7 +17,7 @@ from laion_hpc.demo.sites import DEAD_HOST, HOSTS, Site, draw_sites, image_path,
 
 MIN_PAGES = 100
 IMAGES_PER_PAGE = 1.1
-"""Images that are to be had or to fail, each with its own URL."""
+"""Images that can be downloaded or that fail, each with its own URL."""
 
 _WRONG = 1 / 3
 _NAME_ONLY = 0.2

@@ -1,4 +1,4 @@
-"""`laion-hpc demo run`: build the web, serve it, run the workflow on it, tell what came of it."""
+"""`laion-hpc demo run`: build the web, serve it, run the workflow on it, check the results."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _forget(results: Path) -> None:
 
 
 def _lock(path: Path, folder: Path, crawl: str) -> None:
-    """Write the crawl's lock file if there is none; UsageError if there is one of other WATs."""
+    """Write the crawl's lock file if it is missing; UsageError if it names other WATs."""
     wats = folder / "wat"
     found = [file.relative_to(wats).as_posix() for file in wats.rglob("*.wat.gz")]
     lock = locks.Lock(crawl, str(wats), by_segment(found, crawl))

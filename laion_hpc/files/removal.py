@@ -27,7 +27,7 @@ def verify(manifest: Path) -> None:
 def remove(folder: Path, names: Sequence[str]) -> int:
     """Remove files that the folder's manifest lists; returns the bytes that this frees.
 
-    `removed.json` names them with size and SHA-256 before the first one goes: a kill in the midst
+    `removed.json` names them with size and SHA-256 before the first one goes: a kill
     leaves nothing unexplained. A file that is not what the manifest lists is not touched
     (InputError). Removing again what is removed does nothing.
     """

@@ -36,7 +36,7 @@ class _Block:
 class StoredVectors:
     """The vectors of an index as they were embedded, memory-mapped.
 
-    An index keeps codes of a tenth of their size; what is told from those is near, not exact.
+    An index keeps codes of a tenth of their size, which give approximate answers.
     """
 
     def __init__(self, folders: Sequence[Path], about: About) -> None:
@@ -103,7 +103,7 @@ def _open(folder: Path, width: int, rows: int) -> _Block:
     for number, path in enumerate(shards):
         length = known.get(f"{folder.name}/{path.name}")
         if length is None or number == 0:
-            # Of each block one shard is looked at: a wrong folder is told at the start.
+            # One shard of each block is checked, so that a wrong folder fails at the start.
             length = len(_open_shard(path, width))
         starts.append(start)
         start += length

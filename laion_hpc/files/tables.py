@@ -64,7 +64,7 @@ def read_parquet(
         require_columns(path, parquet_schema(path, again), columns, again)
     with reading(path, again):
         named = None if columns is None else list(columns)
-        # A folder called `a=b` is no column of ours.
+        # pyarrow would take a folder called `a=b` for a column.
         return pq.read_table(path, columns=named, schema=schema, partitioning=None)
 
 

@@ -1,4 +1,4 @@
-"""What stays of a sample that was taken down: its place, and hashes in the room of its URL.
+"""What stays of a sample that was taken down: its place, and hashes instead of its URL.
 
 The hashes are those by which `shuffle` puts a block in order. So the others keep their places and
 keys, whether the sample was taken down before or after the block was made.
@@ -112,7 +112,7 @@ def graves(urls: Any, identity: str = "url") -> Graves | None:
 
 
 def without_tombstones(urls: Any) -> Any:
-    """The column with a harmless URL in the room of each tombstone."""
+    """The column with a harmless URL instead of each tombstone."""
     return pc.if_else(are_tombstones(urls), STAND_IN, urls)
 
 

@@ -45,7 +45,7 @@ _int: Any = np.int64
 
 @part
 def script_of(code: int, characters: Array) -> int:
-    """The number of a character's script; COMMON if it is no letter or mark."""
+    """The number of a character's script; COMMON if it is not a letter or mark."""
     script = _int(characters[code]) >> LOWER_BITS
     return COMMON if script == INVALID else script
 

@@ -33,7 +33,7 @@ class SlurmJob:
     """Where it was submitted."""
 
     def unit(self, crawls: Iterable[str]) -> Unit | None:
-        """Crawl, rule and unit that it makes; None if it is no job of these crawls."""
+        """Crawl, rule and unit that it makes; None if it belongs to no job of these crawls."""
         rule, _, wildcards = self.comment.removeprefix("rule_").partition("_wildcards_")
         for crawl in sorted(crawls, key=len, reverse=True):
             if wildcards == crawl or wildcards.startswith(f"{crawl}_"):

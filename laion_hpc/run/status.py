@@ -48,7 +48,7 @@ class Trouble:
     """The name of its log: a segment, a block, or what is done (`merge`, `add-0007`)."""
     log: Path
     state: str
-    """`failed`, `running?` for want of a queue, or what the queue says: running, pending."""
+    """`failed`, `running?` without a queue, or what the queue says: running, pending."""
     last_line: str
     shards: int = 0
     """Shards of it that are finished and will be kept."""

@@ -1,7 +1,7 @@
 """What a command says: log lines on standard error, results on standard output.
 
 Log lines have a level; `--quiet` keeps warnings and errors only, `--verbose` adds details. In a
-log (standard error is no terminal, or a job of SLURM) each line begins with the time.
+log (standard error is not a terminal, or this is a SLURM job) each line begins with the time.
 """
 
 from __future__ import annotations

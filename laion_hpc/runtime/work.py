@@ -32,7 +32,7 @@ from laion_hpc.runtime import console, usage
 from laion_hpc.runtime.progress import Progress, progress, silence
 
 _UNWIND_SECONDS = 10.0
-"""For workers that are told to stop; SLURM leaves 30 s between its warning and the kill."""
+"""For workers that are asked to stop; SLURM leaves 30 s between its warning and the kill."""
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ class Team:
                     shown.advance()
             except BrokenProcessPool:
                 raise LaionHpcError(
-                    f"{label}: a worker process was killed, most likely for want of memory; "
+                    f"{label}: a worker process was killed, most likely because memory ran out; "
                     "ask for more memory or fewer processes and run the same command again"
                 ) from None
             return [future.result() for future in futures]

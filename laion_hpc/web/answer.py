@@ -1,4 +1,4 @@
-"""What comes of a request."""
+"""The result of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from laion_hpc.web import retry
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request; `reason` is empty if `body` is a whole answer with status 200."""
+    """The result of a request; `reason` is empty if `body` is a whole answer with status 200."""
 
     reason: str = ""
     """Else why there is none: dns, refused, unreachable, tls, timeout, reset, protocol,

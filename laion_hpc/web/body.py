@@ -116,7 +116,7 @@ class Body:
         return True
 
     def finish(self) -> str:
-        """The reason why this is no whole body, or ""."""
+        """The reason why this is not a whole body, or ""."""
         unread = self._decoder is not None and not self._decoder.whole
         if unread and not self._reason and not self._cut:
             self._reason = "bad_encoding"

@@ -142,7 +142,7 @@ class Client:
         return replace(answer, attempts=task.attempts)
 
     async def _persist(self, url: str, task: _Task) -> Answer:
-        """The answer of the last attempt: there is no time for another, or no use in one."""
+        """The answer of the last attempt: another is too late, or would not help."""
         while True:
             task.attempts += 1
             answer = await self._follow(url, task)

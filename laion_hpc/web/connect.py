@@ -1,7 +1,7 @@
 """Resolve, check, connect: the network under the HTTP connections, for trio.
 
 Names are resolved here and every address is put to the guard; the socket is then connected to
-the address that was checked, so there is no second look-up that could say something else.
+the address that was checked, so that no second look-up can give another.
 """
 
 from __future__ import annotations

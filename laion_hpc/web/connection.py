@@ -82,7 +82,7 @@ class Connection:
         self.wire.received = 0
         proxy = self.route.proxy
         if proxy is not None and self.route.scheme == "http":
-            # A proxy that forwards is told the whole address; a tunnel is like the server.
+            # A proxy that forwards gets the whole address; a tunnel behaves like the server.
             target = b"http://" + self.route.authority + target
             headers = headers + proxy.headers
         return await self._head(b"GET", target, headers)

@@ -86,7 +86,7 @@ class Guard:
     only_opened: bool = False
 
     def allows(self, address: str | Address) -> bool:
-        """True if a connection to this address is allowed; False too for what is no address."""
+        """True if a connection to this address is allowed; False too for what is not an address."""
         try:
             # A scope (fe80::1%eth0) names an interface: link-local by nature.
             parsed = ipaddress.ip_address(address) if isinstance(address, str) else address

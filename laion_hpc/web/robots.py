@@ -90,7 +90,7 @@ def _seconds(value: str) -> float:
         seconds = float(value)
     except ValueError:
         return 0.0
-    # Not a number and infinity are no wishes.
+    # NaN and infinity do not count.
     return min(seconds, MOST_DELAY) if 0 < seconds < float("inf") else 0.0
 
 
@@ -151,7 +151,7 @@ def opted_out(headers: Iterable[tuple[str, str]], token: str) -> str:
         for part in value.lower().split(","):
             agent, colon, word = part.rpartition(":")
             if colon and re.fullmatch(r"\s*[a-z0-9_*.-]+\s*", agent):
-                # `unavailable_after: DATE` and `max-image-preview: large` are no agents.
+                # `unavailable_after: DATE` and `max-image-preview: large` are not agents.
                 if agent.strip() in _VALUED:
                     continue
                 concerns_us = agent.strip() in ("*", token)

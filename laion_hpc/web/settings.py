@@ -1,4 +1,4 @@
-"""What a client is told: who it is, what it may connect to, and its limits."""
+"""Settings of a client: who it is, what it may connect to, and its limits."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The parser is Ada, the one in Node.js and ClickHouse, through `can_ada`: it takes less than a
 microsecond a URL, so plain and odd ones go the same way. RFC 3986 alone would not do: real pages
-hold back slashes, tabs, spaces, umlauts in hosts and paths, `http:image.jpg`, default ports.
+have backslashes, tabs, spaces, umlauts in hosts and paths, `http:image.jpg`, default ports.
 
 A host has one canonical form, by which blocklists, take-downs, limits and the partition of the
 data know it: lower case, IDNA as browsers have it (UTS 46), addresses in their usual spelling, no
@@ -35,7 +35,7 @@ _STRIPPED = "".join(map(chr, range(0x21)))
 
 
 class UrlError(ValueError):
-    """There is no http(s) URL of a host here; `reason` says why."""
+    """This is not an http(s) URL of a host; `reason` says why."""
 
     def __init__(self, reason: Fault) -> None:
         super().__init__(reason)
@@ -168,7 +168,7 @@ def _canonical(hostname: str) -> str:
 
 
 def canonical_host(text: str) -> str:
-    """The host that a person or a config names, perhaps with a port; UrlError if it is none.
+    """The host that a person or a config names, perhaps with a port; UrlError if it is invalid.
 
     Dots and `*.` before it are left out, for a listed host stands for its subdomains too.
 
@@ -231,7 +231,7 @@ def block_of(url: str, blocks: int) -> int:
 
 
 def blocked_set(hosts: Iterable[str]) -> frozenset[str]:
-    """A blocklist of hosts from a config, as `is_blocked` takes it. UrlError for what is none."""
+    """The hosts that a config blocks, as `is_blocked` takes them. UrlError for an invalid one."""
     return frozenset(map(canonical_host, hosts))
 
 

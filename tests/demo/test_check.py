@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_hpc.demo import captions, check, check_fates, check_search, summary, verdict, whole
-from laion_hpc.demo.check_fates import Rows
+from laion_hpc.demo import captions, check, check_outcomes, check_search, summary, verdict, whole
+from laion_hpc.demo.check_outcomes import Rows
 from laion_hpc.demo.scenes import random_scene
 from laion_hpc.demo.truth import DAMAGED, TRUTH
 from laion_hpc.errors import InputError, LaionHpcError, UsageError
@@ -28,7 +28,7 @@ STAGES = ("extract", "shuffle", "download", "filter", "released")
 
 @pytest.fixture(scope="module")
 def truth(built: Built) -> Rows:
-    return check_fates.read_truth(built.folder / "truth.parquet")
+    return check_outcomes.read_truth(built.folder / "truth.parquet")
 
 
 class Results:
@@ -85,9 +85,9 @@ class Results:
     def findings(self, folder: Path, truth: Rows) -> dict[str, verdict.Finding]:
         self.write(folder)
         found = [
-            *check_fates.of_links(folder, truth),
-            *check_fates.of_scores(folder, truth),
-            check_fates.of_release(folder),
+            *check_outcomes.of_links(folder, truth),
+            *check_outcomes.of_scores(folder, truth),
+            check_outcomes.of_release(folder),
         ]
         return {finding.what: finding for finding in found}
 
@@ -166,15 +166,15 @@ def _release_twice(results: Results) -> None:
 @pytest.mark.parametrize(
     ("flaw", "what"),
     [
-        (_lose_a_candidate, "extract: fate of every link"),
-        (_keep_what_should_go, "extract: fate of every link"),
+        (_lose_a_candidate, "extract: outcome of every link"),
+        (_keep_what_should_go, "extract: outcome of every link"),
         (_change_a_url, "extract: URL, text, licence, page"),
         (_change_a_licence, "extract: URL, text, licence, page"),
-        (_miscount_a_reason, "extract: fate of every link"),
-        (_keep_the_wrong_duplicate, "shuffle: fate of every link"),
-        (_miss_a_failure, "download: fate of every image"),
-        (_give_another_reason, "download: fate of every image"),
-        (_never_download, "download: fate of every image"),
+        (_miscount_a_reason, "extract: outcome of every link"),
+        (_keep_the_wrong_duplicate, "shuffle: outcome of every link"),
+        (_miss_a_failure, "download: outcome of every image"),
+        (_give_another_reason, "download: outcome of every image"),
+        (_never_download, "download: outcome of every image"),
         (_mistake_languages, "language of captions"),
         (_let_wrong_captions_pass, "filter: wrong captions dropped"),
         (_drop_right_captions, "filter: right captions kept"),
@@ -215,12 +215,12 @@ def test_findings_survive_their_file(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_missing_things_are_named(truth: Rows, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no truth here"):
-        check_fates.read_truth(tmp_path / "truth.parquet")
+        check_outcomes.read_truth(tmp_path / "truth.parquet")
     (tmp_path / "truth.parquet").write_text("no parquet")
     with pytest.raises(InputError, match="`laion-hpc demo build` makes it again"):
-        check_fates.read_truth(tmp_path / "truth.parquet")
+        check_outcomes.read_truth(tmp_path / "truth.parquet")
     with pytest.raises(InputError, match=r"extract.*has the whole demo run"):
-        check_fates.of_links(tmp_path, truth)
+        check_outcomes.of_links(tmp_path, truth)
     with pytest.raises(InputError, match="no such folder of results"):
         check.check(tmp_path / "nowhere", tmp_path / "truth.parquet")
     with pytest.raises(InputError, match="not a single embedding"):

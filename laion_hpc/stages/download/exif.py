@@ -12,7 +12,7 @@ MOST_CHARACTERS = 200
 
 _ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
-# Where the photographer stood is nobody's business; thumbnails and makers' notes are no text.
+# GPS places are private; thumbnails and makers' notes are not text.
 # fmt: off
 _LEFT_OUT = frozenset({
     "GPSInfo", "MakerNote", "UserComment", "ExifOffset", "ExifInteroperabilityOffset",

@@ -130,7 +130,7 @@ def _attempt(body: bytes, task: _Task) -> Picture:
     picture = Picture()
     try:
         with warnings.catch_warnings():
-            # Damaged metadata is no reason to print a line per image.
+            # Do not print a line for every image with damaged metadata.
             warnings.simplefilter("ignore")
             _process(body, task, picture)
     except _Refused as refused:

@@ -203,7 +203,7 @@ class _Runner:
                 reason, picture = await self._picture(answer, decoders, boxes)
         shard.store(row, _without_body(answer), picture, reason)
         self.tally.count(reason)
-        # The loop's CPU since the last sample ended is told to this sample's shard.
+        # The loop's CPU time since the last sample counts for this sample's shard.
         now = time.process_time()
         shard.cpu["fetch"] += now - self._cpu
         self._cpu = now

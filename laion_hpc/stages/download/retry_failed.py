@@ -1,6 +1,6 @@
 """Finished shards once more (`--retry-failed`): only the samples that may fare better now.
 
-The others are taken from the shard as it is; what comes of the whole is written as ever, so the
+The others are taken from the shard as it is. The shard is then written as usual, so the
 bytes are those of a run in which the samples that heal had come through at first.
 """
 

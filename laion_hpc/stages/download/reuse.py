@@ -31,7 +31,7 @@ from laion_hpc.stages.download.lane import Download, shard_source
 def adopt(job: Download, shard: int) -> Ledger | None:
     """The ledger of a shard made from an earlier version of the input, brought up to date.
 
-    None if there is no such shard, or if it was made with another config or of other links: it
+    None if there is no such shard, or if another config or other links made it: it
     must be downloaded.
     """
     path = job.output / f"{shard:05d}.ledger.json"
@@ -44,7 +44,7 @@ def adopt(job: Download, shard: int) -> Ledger | None:
     if before.config != job.config or gone is None:
         return None
     gone |= _bodies(table, job.taken_down)
-    # A kill in the midst leaves the old ledger: then files may be new already.
+    # A job killed here leaves the old ledger, with files that may be new already.
     changes = int(gone.sum()) != before.dropped.get(tombstones.REASON, 0)
     whole = ledger.finished(path, config=before.config, source=before.source) is not None
     files: tuple[File, ...] | None = before.files
@@ -68,7 +68,7 @@ def adopt(job: Download, shard: int) -> Ledger | None:
 
 
 def _rewritten(path: Path, table: pa.Table, before: Ledger) -> tuple[File, ...] | None:
-    """Write the shard's table, and its tar without what is no success; None if samples lack."""
+    """Write the shard's table, and its tar with the successes only; None if samples are missing."""
     table_path = path.with_name(path.name.replace(".ledger.json", ".parquet"))
     tar = table_path.with_suffix(".tar")
     entries = {entry.name: entry for entry in before.files}

@@ -219,7 +219,7 @@ def whole_outline(
 
 
 def json_text(string: bytes) -> str:
-    """The text of a JSON string without its quotes; what is no character becomes U+FFFD.
+    """The text of a JSON string without its quotes; invalid characters become U+FFFD.
 
     Raises BrokenRecordError if it holds an invalid escape.
     """
@@ -268,7 +268,7 @@ def _language_in(metas: bytes) -> str:
 def _license(links: Iterable[Iterable[Link | _LicenseLink]], metas: Iterable[_Meta]) -> str:
     """The page's Creative Commons link: one that says rel=license wins, else the first."""
     first = ""
-    # Of hundreds of links most are none.
+    # Few of a page's links are licences.
     mentions = [link for link in chain.from_iterable(links) if _ORGANISATION in link.url.lower()]
     for link in mentions:
         found = _LICENSE.match(link.url.strip())
@@ -288,8 +288,8 @@ def _license(links: Iterable[Iterable[Link | _LicenseLink]], metas: Iterable[_Me
 def _decode_leniently(payload: bytes) -> _Root[_Html]:
     """For records that the fast decoder refuses: bad UTF-8, lone surrogates, odd types.
 
-    Characters that are none become U+FFFD, values of another type than they should be are left
-    out, and the first of several is taken (repeated headers are lists since 2024-12).
+    Invalid characters become U+FFFD. Values of a wrong type are left out. The first of several
+    is taken (repeated headers are lists since 2024-12).
     """
     text = payload.decode("utf-8", "replace")
     try:

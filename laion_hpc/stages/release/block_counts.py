@@ -130,7 +130,7 @@ class Sums:
         self._words: dict[str, npt.NDArray[np.int64]] = {}
 
     def add(self, one: Coded, codes: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> None:
-        """Count codes (codes,), in order, so many times more in each dataset (codes, datasets)."""
+        """Count codes (codes,), in order: `counts` (codes, datasets) for each dataset."""
         if one.words:
             for code, row in zip(codes.tolist(), counts, strict=True):
                 if (word := one.words[code]) is not None:

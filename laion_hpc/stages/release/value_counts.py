@@ -97,7 +97,7 @@ class Tally:
 
     numbers: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     """width, height, short_side and text_length; by hundredths rounded down (28 is 0.28 ≤ value
-    < 0.29) similarity and head/NAME, whose scores that are no numbers are left out; and
+    < 0.29) similarity and head/NAME, without scores that are NaN; and
     above/NAME, how many of SHARES a head scores more than."""
     words: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """language (empty: none), license, crawl and nsfw."""

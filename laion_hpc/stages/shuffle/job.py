@@ -139,7 +139,7 @@ def _only_crawl(crawls: frozenset[str]) -> str:
         raise UsageError(f"the rows are of {len(crawls)} crawls; name the samples' with --crawl")
     name = next(iter(crawls), "")
     if not name or any(c in "./\\ " for c in name):
-        # Without rows there are no keys, and so no need for a name.
+        # Without rows there are no keys: no name is needed.
         if crawls:
             raise UsageError(f"crawl {name!r} cannot be part of sample keys; give --crawl NAME")
         return ""

@@ -76,7 +76,7 @@ def write_block(
 
 
 def _keyed(rows: pa.Table, prefix: str) -> pa.Table:
-    """The rows of a shard with their keys; what is taken down of them is no more than a place."""
+    """The rows of a shard with their keys; a row that was taken down keeps its place only."""
     numbers = pc.cast(pa.array(np.arange(rows.num_rows)), pa.string())
     numbers = pc.utf8_lpad(numbers, 5, padding="0")
     keys = pc.binary_join_element_wise(prefix, numbers, "")

@@ -203,7 +203,7 @@ def resolve(
                     return ODD, free
                 i += 1
                 c = 0x23
-        if c == 0x23 and i - 1 > at:  # what comes after is no part of the image's URL
+        if c == 0x23 and i - 1 > at:  # the fragment does not belong to the image's URL
             for k in range(i, end):
                 if buf[k] == 0x5C:
                     return ODD, free  # perhaps no JSON
@@ -241,7 +241,7 @@ def _trim(buf: Array, spans: Array, row: int, table: Array) -> int:
     while begin < end and buf[begin] == 0x20:
         begin += 1
     number = 0
-    stop = begin  # the end of the last character that is no space
+    stop = begin  # the end of the last character but spaces
     spaces = 0
     before = 0
     i = begin

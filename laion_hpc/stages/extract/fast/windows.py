@@ -3,8 +3,8 @@
 Common Crawl writes one gzip member per record. What follows takes a stretch of members whose
 stated sizes add up to a window, inflates them in one go (checksums checked), and walks over the
 records: each must be exactly as long as its header and the trailer of its member say. Where
-anything is otherwise there is no window, and `records` reads that stretch the careful way, which
-is also what defines the result.
+anything differs there is no window: `records` reads that stretch record by record, which also
+defines the result.
 """
 
 from __future__ import annotations

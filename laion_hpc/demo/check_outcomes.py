@@ -1,4 +1,4 @@
-"""The fate of every link, stage by stage, against the truth."""
+"""The outcome of every link, stage by stage, against the truth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LANGUAGES_RIGHT = 0.93
 
 
 def read_truth(path: Path) -> Rows:
-    """The truth by place; InputError if it is missing or none."""
+    """The truth by place; InputError if it is missing or invalid."""
     if not path.exists():
         raise InputError(f"{path}: no truth here; `laion-hpc demo build` makes it")
     table = read_parquet(path, "`laion-hpc demo build` makes it again", columns=TRUTH.names)
@@ -107,7 +107,7 @@ def _passed(stage: str, crawl: Path, truth: Rows, found: Sequence[Row]) -> Findi
         if expected[reason] != dropped[reason]
     ]
     inputs = sum(not (stage != "extract" and not passes(r, "extract")) for r in truth.values())
-    return exact(f"{stage}: fate of every link", inputs, places)
+    return exact(f"{stage}: outcome of every link", inputs, places)
 
 
 def _same_values(truth: Rows, found: Sequence[Row]) -> Finding:
@@ -154,7 +154,7 @@ def _downloads(truth: Rows, found: Sequence[Row]) -> Finding:
                 f"{known['url']} ({known['behaviour']}): {row['error_message'] or 'success'}, "
                 f"expected {expected or 'success'}"
             )
-    return exact("download: fate of every image", len(found), places)
+    return exact("download: outcome of every image", len(found), places)
 
 
 def of_scores(crawl: Path, truth: Rows) -> list[Finding]:
