@@ -5,6 +5,7 @@
 | `windows`, `window_loops` | many gzip members inflated into one buffer, and the records in it |
 | `decide` | all image links of many pages decided on; what is odd goes to `links.decide` |
 | `find`, `find_loop` | image links found in JSON |
+| `arrays` | what compiled code is given, and what it fills |
 | `judge` | plain texts and references decided on as bytes |
 | `hosts` | the hosts of many URLs |
 
@@ -28,8 +29,8 @@ from laion_hpc.stages.extract.batch import (
     PageColumns,
     is_cut_short,
 )
+from laion_hpc.stages.extract.fast.arrays import Bytes
 from laion_hpc.stages.extract.fast.decide import Decider, StrangePagesError
-from laion_hpc.stages.extract.fast.judge import Bytes
 from laion_hpc.stages.extract.fast.window_loops import CUT, LICENSE
 from laion_hpc.stages.extract.fast.windows import Window, read_windows
 from laion_hpc.stages.extract.links import Rules

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from laion_hpc.stages.extract.batch import Links, base_of
-from laion_hpc.stages.extract.fast.find import Found, find, gather, joined, limits
+from laion_hpc.stages.extract.fast.arrays import Bytes, Found, Limits, Numbers, Pages
+from laion_hpc.stages.extract.fast.find import find, gather, joined, limits
 from laion_hpc.stages.extract.fast.hosts import hosts_of
 from laion_hpc.stages.extract.fast.judge import (
     BASE_BROKEN,
@@ -20,10 +21,6 @@ from laion_hpc.stages.extract.fast.judge import (
     BASE_PLAIN,
     ODD,
     OK,
-    Bytes,
-    Limits,
-    Numbers,
-    Pages,
 )
 from laion_hpc.stages.extract.links import REASONS, Rules, text_of, url_of
 from laion_hpc.stages.extract.pages import BrokenRecordError, Outline, json_text

@@ -11,47 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from laion_hpc.runtime.compiled import compiled
 from laion_hpc.stages.extract.fast import find_loop
-from laion_hpc.stages.extract.fast.judge import Bytes, Limits, Numbers, Pages
+from laion_hpc.stages.extract.fast.arrays import Buffer, Bytes, Found, Limits, Numbers, Pages
 from laion_hpc.stages.extract.fast.windows import PADDING
 from laion_hpc.stages.extract.text import characters
 
 _MIN_LINK_BYTES = len('{"path":"IMG@/src"}')
-
-
-class Found(NamedTuple):
-    """One entry for each image link, in order. Spans are half-open, in bytes of the buffer."""
-
-    page: Numbers
-    position: Numbers
-    """Of the link among the page's image links."""
-    url: Numbers
-    alt: Numbers
-    title: Numbers
-    """Spans of the JSON strings between their quotes; shape (links, 2); 0, 0 if missing."""
-    text_status: Bytes
-    url_status: Bytes
-    title_status: Bytes
-    resolved_span: Numbers
-    """Where in `resolved`; shape (links, 2)."""
-    resolved: Bytes
-    """The URLs with status OK, one after the other."""
-    strange: Bytes
-    """(pages,) 1 for one whose links are not as Common Crawl writes them; its are incomplete."""
-
-
-class Buffer(NamedTuple):
-    """Bytes that are not to be written to, PADDING without links at their end, in three widths."""
-
-    bytes: Bytes
-    halves: npt.NDArray[np.uint16]
-    words: npt.NDArray[np.uint64]
 
 
 def limits(min_text: int, max_text: int, max_url: int, extensions: frozenset[str]) -> Limits:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from laion_hpc.runtime.compiled import part
+from laion_hpc.stages.extract.fast.arrays import Array, Buffer, Found, Limits, Pages
 from laion_hpc.stages.extract.fast.judge import (
     AMPERSAND,
     BASE_BROKEN,
@@ -18,16 +19,10 @@ from laion_hpc.stages.extract.fast.judge import (
     ODD,
     OK,
     SPACES,
-    Array,
-    Limits,
-    Pages,
     judge_text,
     resolve,
 )
 from laion_hpc.stages.extract.fast.window_loops import BLOCK, image_in_block, starts_with
-
-if TYPE_CHECKING:
-    from laion_hpc.stages.extract.fast.find import Buffer, Found
 
 _KIND = np.zeros(256, np.uint8)
 """For each byte: 0 if it is nothing special in a string; the bits that it sets, or 128."""

@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from laion_hpc.runtime.compiled import part
+from laion_hpc.stages.extract.fast.arrays import Array, Bytes, Limits, Pages
 from laion_hpc.stages.extract.fast.window_loops import starts_with
 from laion_hpc.stages.extract.links import REASONS
 from laion_hpc.stages.extract.text import ACCENTED_A, ALONE, ALPHABET, OTHER
-
-Bytes = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.int64]
-Array = Any
-"""In compiled code: numba knows the type of each item."""
-
-
-class Pages(NamedTuple):
-    """What is to be known of the pages of a batch."""
-
-    spans: Numbers
-    """Where in the buffer the links of each page are; shape (pages, 2)."""
-    base_kind: Bytes
-    prefixes: Bytes
-    """The directories of the bases, one after the other."""
-    prefix_ends: Numbers
-    """Where in `prefixes` each page's scheme (with colon), origin and directory end."""
-    old: Bytes
-    """1 where HTML entities are still to be decoded."""
-
-
-class Limits(NamedTuple):
-    """`links.Rules` for compiled code."""
-
-    min_text: int
-    max_text: int
-    max_url: int
-    extensions: npt.NDArray[np.uint64]
-    """Those of up to eight bytes, the first byte lowest."""
-    longer: bool
-    """Whether there are longer ones."""
-    characters: Bytes
-    """`text.characters`."""
-
 
 OK = 0
 ODD = 255
