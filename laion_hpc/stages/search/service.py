@@ -298,7 +298,7 @@ def _unit(numbers: Sequence[float], width: int) -> Vectors:
     # Scaled first: squares of large numbers overflow, and squares of small ones become 0.
     largest = float(np.abs(vector).max())
     if largest == 0:
-        raise RequestError("embedding: all numbers are zero")
+        raise RequestError("embedding: it is all zeros")
     vector /= largest
     unit: Vectors = (vector / np.linalg.norm(vector)).astype(np.float32)
     return unit

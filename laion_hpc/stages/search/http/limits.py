@@ -66,7 +66,7 @@ def client_of(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
         try:
             address = ip_address(text.strip("[]"))
         except ValueError:
-            break  # not an address: the one before is the client
+            break  # not an address: the proxy that added it is the client
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         found = str(address)
