@@ -5,7 +5,7 @@ laion-hpc search results/demo/index
 laion-hpc search results/*/index --images results/*/filter/* --port 9000
                                       several indices, images straight from the shards
 laion-hpc search results/demo/index --embeddings results/demo/embed/*
-                                      ranks and tells duplicates by the embeddings themselves
+                                      ranks, and finds duplicates, by the embeddings themselves
 laion-hpc search results/demo/index --host 0.0.0.0 --workers 8
                                       for others, too: put a server with TLS in front of it
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from laion_hpc.web.settings import Settings
 
 CONNECTIONS = 2_048
-"""Open connections and requests in hand; beyond it the answer is 503, at once."""
+"""Open connections and requests in hand; above this number the answer is 503 at once."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_folders(
         parser,
         "--images",
-        meaning="folders of shards to show images from; else from where they were found",
+        meaning="folders of shards to show images from; default: from their URLs",
     )
     add_folders(
         parser,
         "--embeddings",
-        meaning="folders made by `embed`, to rank and compare by; else by the index's codes",
+        meaning="folders made by `embed`, to rank and compare by; default: the index's codes",
     )
     parser.add_argument(
         "--workers",
@@ -73,10 +73,10 @@ def run(options: argparse.Namespace) -> int:
     from laion_hpc.stages.search.http.metrics import Metrics
 
     config = load(options.config)
-    # A file per block, mapped shards and a socket per client: 1,024 are soon used up.
+    # A file per block, mapped shards and a socket per client: the usual limit of 1,024 is too low.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # Before anything slow: a port in use is told at once.
+    # First, so that a port in use is reported at once.
     listener = _listen(options.host, options.port)
     # Made before the workers, who share them.
     metrics, limiter = Metrics(options.workers), Limiter(config.search.rate_limit)
@@ -101,7 +101,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # Named TCP, or asyncio does not switch Nagle's algorithm off: 40 ms more for each answer.
+        # Named TCP, or asyncio leaves Nagle's algorithm on, which adds 40 ms to each answer.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise UsageError(f"--host {host}: not an address of this machine ({error})") from None
@@ -113,8 +113,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise LaionHpcError(
-                f"port {port} of {host} is in use: choose another one with --port, or end the "
-                "service that holds it"
+                f"port {port} of {host} is in use: choose another with --port, or stop the "
+                "service that uses it"
             ) from None
         raise LaionHpcError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
     return listener
@@ -162,11 +162,11 @@ def _serve(
         uvicorn.Config(
             create_app(service, metrics=metrics, limiter=limiter),
             log_level="warning",
-            access_log=False,  # what people search for is nobody else's business
+            access_log=False,  # what people search for is private
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=5,
             server_header=False,
-            proxy_headers=False,  # whom to believe is search.trusted_proxies
+            proxy_headers=False,  # search.trusted_proxies decides this
         )
     ).run(sockets=[listener])
 
@@ -174,7 +174,7 @@ def _serve(
 def _web(config: Config) -> Settings | str:
     """How images given by URL are fetched; or why they are not.
 
-    Networks that `download` may reach are not opened: here strangers choose the address.
+    Private networks that `download` may reach stay closed: here strangers choose the address.
     """
     from laion_hpc.web.settings import Settings, guard_for
 
@@ -195,7 +195,7 @@ def _web(config: Config) -> Settings | str:
         deadline_seconds=10,
         retries=0,
         max_bytes=config.search.max_body_bytes,
-        # A person asks for one image to look at, not a crawler for many to keep.
+        # One person looks at one image; this is not a crawler that keeps many.
         respect_opt_out=False,
         respect_robots_txt=False,
     )

@@ -1,6 +1,6 @@
 """Writes chosen items to a file: as a table, a list of URLs or a webdataset tar.
 
-The page's export and `laion-hpc subset` both end here: the same items give the same bytes.
+The page's export and `laion-hpc subset` both use this: the same items give the same bytes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def write(
 ) -> Written:
     """Write the items in their order. `kind` is one of FORMATS.
 
-    InputError for a tar where no shards are at hand. Dropped are `no_url` (txt) and
+    InputError for a tar without shards to read. Reasons of drops: `no_url` (txt) and
     `image_not_at_hand` (tar: no shard holds it).
     """
     if kind == "tar":
@@ -90,7 +90,7 @@ def _write_urls(path: Path, collection: Collection, hits: Hits) -> Written:
     with path.open("wb") as stream:
         for table in tables(collection, hits):
             for url in table["url"].to_pylist():
-                # What a page wrote as its URL is one line here, whatever it holds.
+                # A URL may hold line breaks; here it is one line.
                 line = "".join(url.split())
                 if line:
                     stream.write(f"{line}\n".encode("utf-8", "replace"))

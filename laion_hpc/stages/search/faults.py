@@ -1,4 +1,4 @@
-"""What a request is refused for: a status and a message for whoever sent it."""
+"""Why a request is refused: a status and a message for the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers queries: finds their vector, searches, and lays out what is found."""
+"""Answers queries: finds their vector, searches, and lays out the results."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Service:
         web: Settings | str = "image URLs are switched off",
         ahead: bool = True,
     ) -> None:
-        """`web`: how to fetch an image, or why that is not done. `ahead`: load the models and
-        make the filter of safe mode now, before anybody asks."""
+        """`web`: how to fetch an image, or why URLs are refused. `ahead`: load the models and make
+        the filter of safe mode now, before the first query."""
         self.collections = dict(collections)
         self._load = load
         self.config = config
@@ -62,13 +62,13 @@ class Service:
                 self._threads.submit(self.selection, collection, Filter(), True)
 
     def close(self) -> None:
-        """Let go of threads and models."""
+        """End the threads and free the models."""
         for embedder in self._embedders.values():
             embedder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def collection(self, name: str) -> Collection:
-        """By name; empty: the first. RequestError 404 if there is none."""
+        """The index of this name; empty: the first. RequestError 404 if there is none."""
         if not name:
             return next(iter(self.collections.values()))
         if name not in self.collections:
@@ -132,10 +132,10 @@ class Service:
         *,
         where: Sequence[Condition] = (),
     ) -> Hits:
-        """What a query finds: the best `count`, or for one that asks nothing a random sample.
+        """The best `count` items for a query; for an empty query, a random sample.
 
-        `where` are further conditions on the metadata. A sample's scores are NaN. None: all that
-        pass the filters, best first, or in the order of ids where nothing is asked.
+        `where`: further conditions on the metadata. A sample's scores are NaN. If `count` is None:
+        all items that pass the filters, best first, or by id for an empty query.
         """
         vector = await self.vector(collection, request) if request.asks else None
         return await self.in_thread(lambda: self._found(collection, request, vector, count, where))
@@ -164,7 +164,7 @@ class Service:
         return Hits(ids, np.full(len(ids), np.nan, np.float32))
 
     def basket(self, collection: Collection, ids: Sequence[int]) -> Hits:
-        """These items, in this order, without scores; RequestError 404 for one not there."""
+        """These items, in this order, without scores; RequestError 404 for a missing one."""
         for number in ids:
             if not collection.table.has(number):
                 raise RequestError(f"there is no item {number} in {collection.name}", 404)
@@ -200,7 +200,7 @@ class Service:
         deduplicate: bool,
         nprobe: int | None = None,
     ) -> Hits:
-        """The nearest `count`, filtered before, for a thread of `in_thread`."""
+        """The nearest `count`, filtered first; runs in a thread of `in_thread`."""
         return collection.nearest(
             vector,
             count,
@@ -210,7 +210,7 @@ class Service:
         )
 
     def item(self, collection: Collection, number: int) -> dict[str, Any]:
-        """All that is known of an item; RequestError 404 if there is none."""
+        """All metadata of an item; RequestError 404 if there is none."""
         if not collection.table.has(number):
             raise RequestError(f"there is no item {number} in {collection.name}", 404)
         return self._rows(collection, [number], [None])[0]
@@ -224,14 +224,14 @@ class Service:
         return found
 
     async def in_thread(self, task: Callable[[], Result]) -> Result:
-        """Run a task of the index in a thread, so that the event loop goes on."""
+        """Run a task of the index in a thread, so that the event loop is not blocked."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, task)
 
     def _answer(
         self, collection: Collection, request: SearchRequest, vector: Vectors | None
     ) -> dict[str, Any]:
         end = request.offset + request.num
-        # One more than wanted tells whether there are more.
+        # One more than needed shows whether there are more.
         hits = self._found(collection, request, vector, end + 1)
         part = slice(request.offset, end)
         scores = [None if vector is None else round(float(score), 4) for score in hits.scores[part]]
@@ -295,10 +295,10 @@ def _unit(numbers: Sequence[float], width: int) -> Vectors:
     if len(numbers) != width:
         raise RequestError(f"embedding: {len(numbers)} numbers, the index has {width}")
     vector = np.asarray(numbers, np.float64)
-    # Scaled first: squares of large numbers would overflow, those of small ones vanish.
+    # Scaled first: squares of large numbers overflow, and squares of small ones become 0.
     largest = float(np.abs(vector).max())
     if largest == 0:
-        raise RequestError("embedding: all zeros point nowhere")
+        raise RequestError("embedding: it is all zeros")
     vector /= largest
     unit: Vectors = (vector / np.linalg.norm(vector)).astype(np.float32)
     return unit

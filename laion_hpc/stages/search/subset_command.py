@@ -1,9 +1,9 @@
-"""Write what a search finds, or all that fulfils a condition, to a file.
+"""Write the results of a search, or all rows that fulfil a condition, to a file.
 
 laion-hpc subset results/demo/index --query "a red mushroom" --top 500 --to mushrooms.parquet
                                       the 500 images closest to the words, with all metadata
 laion-hpc subset results/demo/index --where "language = 'de' AND width >= 512" --to german.txt
-                                      the URLs of all that fulfil the condition
+                                      the URLs of all rows that fulfil the condition
 laion-hpc subset results/demo/index --images results/demo/filter/* --like 12 --unlike 77 \\
     --where "license LIKE '%/by/%'" --top 1000 --to free.tar
                                       a webdataset: closest to item 12, away from item 77
@@ -68,14 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of that sample (0)")
     parser.add_argument(
-        "--unsafe", action="store_true", help="also what is likely unsafe, or was never scored"
+        "--unsafe", action="store_true", help="also images that are likely unsafe, or have no score"
     )
     parser.add_argument("--unique", action="store_true", help="leave near-duplicates out")
     add_folders(parser, "--images", meaning="folders of shards, for a tar")
     add_folders(
         parser,
         "--embeddings",
-        meaning="folders made by `embed`, to rank by; else the index's codes",
+        meaning="folders made by `embed`, to rank by; default: the index's codes",
     )
     add_config(parser)
     parser.add_argument(
@@ -97,9 +97,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--to {options.to}: the name ends in .parquet, .txt or .tar")
     request = _request(options)
     if request.asks and options.top is None:
-        raise UsageError("say with --top how many of the closest to write")
+        raise UsageError("give the number of rows with --top")
     if kind == "tar" and not options.images:
-        raise UsageError("--to …tar: name the folders of shards that hold the images with --images")
+        raise UsageError("--to …tar: give the folders of shards with --images")
     config = load(options.config)
     collection = Collection(options.index, "subset", options.embeddings)
     service = Service(

@@ -19,9 +19,9 @@ TYPES = {
     "png": "image/png",
     "webp": "image/webp",
 }
-"""Extensions of members that are served, and how; anything else in a shard is not."""
+"""Extensions of the members that are served, and their media types; others are not served."""
 EXTENSIONS = {media_type: extension for extension, media_type in reversed(TYPES.items())}
-"""The way back: the usual extension of each."""
+"""The usual extension of each media type."""
 KEPT_SHARDS = 256
 """Shards whose offsets are remembered: 2 MB each at 10,000 samples."""
 
@@ -47,12 +47,12 @@ class Place:
 class Thumbnails:
     """Finds an image by its sample's key.
 
-    The keys that each shard holds are read by a thread from the tables beside the tars; a tar's
-    members are listed when an image of it is first asked for.
+    A thread reads each shard's keys from the table beside the tar. A tar's members are listed at
+    the first request for one of its images.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Start reading; InputError for a folder that is not there."""
+        """Start reading; InputError for a missing folder."""
         for folder in folders:
             if not folder.is_dir():
                 raise InputError(f"{folder}: no such folder; --images takes folders of shards")
@@ -98,7 +98,7 @@ def _shards(folders: Sequence[Path]) -> list[Shard]:
 
 
 def _shard(path: Path) -> Shard | None:
-    """The keys that the table beside a tar tells of; None if there is none, or no row."""
+    """The keys in the table beside a tar; None if there is no table, or no row."""
     import pyarrow.compute as pc
 
     from laion_hpc.files.tables import read_parquet

@@ -14,7 +14,7 @@ from laion_hpc.runtime import console
 from laion_hpc.runtime.work import die_with
 
 Serve = Callable[[int, Callable[[], None]], None]
-"""What a worker does, given its number and what to call once it is ready to answer."""
+"""A worker's work: it gets its number and a function to call when it is ready to answer."""
 
 
 @dataclass
@@ -28,12 +28,12 @@ class _State:
 def run(count: int, serve: Serve) -> int:
     """Call `serve(worker, ready)` in `count` forked processes until SIGTERM or Ctrl-C.
 
-    Nothing that starts a thread may have happened before. A worker that dies is replaced; one
-    that dies before it is ready ends them all, since its fault (it has told which) is theirs
-    too. Returns the exit code.
+    Call it before any thread is started. A worker that dies is replaced. If one dies before it is
+    ready, all workers end, because all have the same fault, which it has reported. Returns the exit
+    code.
     """
     workers: dict[int, int] = {}
-    ready = mmap.mmap(-1, count)  # a byte of each, in memory that they share
+    ready = mmap.mmap(-1, count)  # a byte for each, in shared memory
     state = _State()
 
     def end(_signum: int, _frame: object) -> None:
@@ -62,7 +62,7 @@ def run(count: int, serve: Serve) -> int:
         console.say(f"search: worker {worker} ended; starting another one")
         ready[worker] = 0
         workers[_start(worker, serve, ready)] = worker
-        if state.told_to_end():  # told so while it was being forked
+        if state.told_to_end():  # the signal came during the fork
             end(0, None)
     return code
 
@@ -97,5 +97,5 @@ def _start(worker: int, serve: Serve, ready: mmap.mmap) -> int:
 
 
 def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it has just ended by itself
+    with suppress(ProcessLookupError):  # it has already ended
         os.kill(pid, signal.SIGTERM)

@@ -1,1 +1,1 @@
-"""The service as HTTP: its routes, their handlers, and what goes around every request."""
+"""The service as HTTP: its routes, their handlers, and what is done for every request."""

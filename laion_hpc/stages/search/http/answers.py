@@ -1,4 +1,4 @@
-"""What the routes answer and take beside a body: JSON schemas for the OpenAPI description."""
+"""JSON schemas of answers and parameters, for the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def array(items: Json) -> Json:
 
 
 def described(meaning: str, properties: Json) -> Json:
-    """An object whose properties are all there."""
+    """An object that has all its properties."""
     return {
         "type": "object",
         "description": meaning,
@@ -42,7 +42,7 @@ ID = in_path("id", {"type": "integer", "minimum": 0, "maximum": 2**53 - 1})
 INDEX: Json = {
     "name": "index",
     "in": "query",
-    "description": "Name of the index; left out: the first.",
+    "description": "Name of the index; default: the first.",
     "schema": {"type": "string", "maxLength": 200},
 }
 
@@ -58,7 +58,7 @@ def components() -> Json:
             {
                 "id": count,
                 "score": number | {"description": "Cosine with the query; null without one."},
-                "image": text | {"description": "Path of its stored image; or empty."},
+                "image": text | {"description": "Path of its stored image, or empty."},
                 "key": text,
                 "url": text,
                 "caption": text,
@@ -89,7 +89,7 @@ def components() -> Json:
             },
         ),
         "Index": described(
-            "An index and what can be asked of it.",
+            "An index and what it can answer.",
             {
                 "name": text,
                 "count": count,
@@ -109,7 +109,7 @@ def components() -> Json:
         ),
         "KnnResult": {
             "type": "object",
-            "description": "With metadata up to num_images, without after.",
+            "description": "The first num_images have metadata, the rest have none.",
             "required": ["id", "similarity"],
             "properties": {"id": count, "similarity": {"type": "number"}},
         },

@@ -27,7 +27,7 @@ OPEN = {
     "access-control-allow-methods": "GET, POST, OPTIONS",
     "access-control-allow-headers": "*",
 }
-"""On clip-retrieval's paths: its front end is served from elsewhere."""
+"""For clip-retrieval's paths: its front end has another origin."""
 
 
 def create_app(
@@ -78,8 +78,8 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:
-    # What went wrong is in the log; strangers need not read it.
-    return json_response({"error": "the service made a mistake; its log says more"}, 500)
+    # Details are in the log only: strangers must not read them.
+    return json_response({"error": "the service failed; its log says why"}, 500)
 
 
 def _closed(endpoint: Endpoint) -> Endpoint:

@@ -14,10 +14,10 @@ from laion_hpc.stages.search.service import Service
 
 
 class KnnRequest(BaseModel):
-    """The body of `/knn-service`. Unknown fields are let pass, as clip-retrieval does.
+    """The body of `/knn-service`. Unknown fields are ignored, as in clip-retrieval.
 
-    `use_mclip`, `use_violence_detector`, `aesthetic_score` and `aesthetic_weight` are accepted
-    and change nothing: the index has one text tower, and its scores come from `tag`.
+    `use_mclip`, `use_violence_detector`, `aesthetic_score` and `aesthetic_weight` are accepted but
+    have no effect: the index has one text tower, and its scores come from `tag`.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -44,7 +44,8 @@ class MetadataRequest(BaseModel):
 
 
 async def knn(service: Service, request: KnnRequest) -> list[dict[str, Any]]:
-    """The answer of `/knn-service`: rows with metadata up to `num_images`, bare ones after."""
+    """The answer of `/knn-service`: the first `num_images` rows have metadata, the rest have
+    none."""
     query = SearchRequest(
         index=_index(service, request),
         text=request.text or "",
@@ -55,7 +56,7 @@ async def knn(service: Service, request: KnnRequest) -> list[dict[str, Any]]:
     if not query.asks:
         raise RequestError("give one of text, image, image_url and embedding_input")
     collection = service.collection(query.index)
-    # The front end asks for 3,000 ids whatever there is: it gets the most allowed.
+    # The front end always asks for 3,000 ids: it gets at most what is allowed.
     most = service.config.max_results
     shown = min(request.num_images, most)
     count = min(max(shown, request.num_result_ids or shown), most)
@@ -76,7 +77,7 @@ async def knn(service: Service, request: KnnRequest) -> list[dict[str, Any]]:
         rows = collection.table.rows(ids[:shown])
         rows += [{}] * (len(ids) - len(rows))
         return [
-            # `similarity` is the query's here, as there.
+            # `similarity` is the cosine with the query, as in clip-retrieval.
             {**row, "id": number, "similarity": float(score)}
             for row, number, score in zip(rows, ids, hits.scores, strict=True)
         ]
@@ -85,7 +86,7 @@ async def knn(service: Service, request: KnnRequest) -> list[dict[str, Any]]:
 
 
 def _index(service: Service, request: KnnRequest) -> str:
-    """The index that a modality means: clip-retrieval keeps those of images and texts as one."""
+    """The index for a modality: in clip-retrieval, one index holds both images and texts."""
     name = request.indice_name or ""
     if request.modality == "image":
         return name

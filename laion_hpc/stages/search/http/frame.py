@@ -1,4 +1,4 @@
-"""Around every request: headers that keep the page safe, the limit of the rate, the count."""
+"""What is done for every request: security headers, the rate limit, the metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from laion_hpc.stages.search.http.routes import COSTS
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        # Images come from wherever they were found on the web, or from the shards.
+        # Images come from any site on the web, or from the shards.
         "img-src 'self' data: blob: https: http:; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
@@ -32,7 +32,7 @@ HEADERS = {
 
 
 class Frame:
-    """Middleware; `routes` are those that are limited and counted, each by its pattern."""
+    """Middleware; `routes` (by pattern) are limited and counted."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Frame:
         self._metrics, self._limiter, self._trusted = metrics, limiter, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse who asks too often, else pass the request on."""
+        """Refuse a client that asks too often, else pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

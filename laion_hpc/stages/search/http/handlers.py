@@ -28,10 +28,10 @@ from laion_hpc.stages.search.knn.nearest import Hits
 from laion_hpc.stages.search.service import Service
 
 LANGUAGES = 60
-"""Languages, and licences, that the page offers to filter by: the commonest."""
+"""The page offers this number of languages and licences, the commonest, as filters."""
 CHUNK_BYTES = 1 << 18
 EXPORTS = 2
-"""Exports written at the same time; further ones wait."""
+"""Exports written at the same time; others wait."""
 
 
 class Handlers:
@@ -48,7 +48,7 @@ class Handlers:
         return json_response(await self._service.search(query))
 
     async def histograms(self, request: Request) -> Response:
-        """How the numbers of the best results are spread."""
+        """Histograms of the best results."""
         query = parse(SearchRequest, await self._body(request))
         return json_response(await self._service.histograms(query))
 
@@ -88,8 +88,8 @@ class Handlers:
     def _written(
         self, wanted: ExportRequest, collection: Collection, hits: Hits
     ) -> tuple[BinaryIO, export.Written]:
-        """The file, open and already without a name: it is gone when it is closed, whatever
-        becomes of the request."""
+        """The open file, without a name: it is deleted when it is closed, even if the request
+        fails."""
         with tempfile.TemporaryDirectory(prefix="laion-hpc-export-") as folder:
             path = Path(folder) / "subset"
             images = self._service.images
@@ -119,7 +119,7 @@ class Handlers:
         )
 
     async def indices(self, _request: Request) -> Response:
-        """What can be asked of each index."""
+        """What each index can answer."""
         return json_response(
             [
                 await self._service.in_thread(partial(self._about, collection))
@@ -166,7 +166,7 @@ class Handlers:
 
     async def front_config(self, request: Request) -> Response:
         """The config of clip-retrieval's front end."""
-        # Behind a proxy with TLS we are asked by http, but our address is https.
+        # A proxy with TLS asks us over http, but our address is https.
         forwarded = request.headers.get("x-forwarded-proto", "")
         base = request.base_url
         if forwarded in ("http", "https"):
@@ -216,6 +216,6 @@ def json_response(content: Any, status: int = 200) -> Response:
     try:
         data = msgspec.json.encode(content)
     except UnicodeEncodeError:
-        # An error that quotes a lone surrogate, which a request may hold and UTF-8 may not.
+        # The error quotes a lone surrogate: valid in a request, invalid in UTF-8.
         data = json.dumps(content, allow_nan=False).encode()
     return Response(data, status, media_type="application/json; charset=utf-8")

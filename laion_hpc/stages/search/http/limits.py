@@ -13,20 +13,20 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 import numpy as np
 
 SLOTS = 1 << 18
-"""Clients are told apart by a salted hash of this many values: 2 MB; two of 1,000 share a slot
-in one case of 250, and then share their rate."""
+"""A salted hash of this many values identifies a client: 2 MB. A client among 1,000 shares its
+slot, and so its rate, with another in one case of 250."""
 
 
 class Limiter:
     """Requests per minute and client, by the generic cell rate algorithm (ITU-T I.371).
 
-    For each client one number is kept: when its next request is due if it asks steadily. Made
-    before the workers are forked, all of them see the same numbers. They take no lock: of two
-    requests at the same instant one may not be counted.
+    It keeps one number for each client: when its next request is due if it asks steadily. Make it
+    before the workers are forked, then all of them share the numbers. They take no lock: of two
+    requests at the same instant, one may not be counted.
     """
 
     def __init__(self, per_minute: int) -> None:
-        """`per_minute` requests, as many at once after a quiet minute; 0: no limit."""
+        """`per_minute` requests, all at once after a quiet minute; 0: no limit."""
         self._interval = 60.0 / per_minute if per_minute else 0.0
         self._due = np.frombuffer(mmap.mmap(-1, SLOTS * 8), np.float64)
         self._salt = os.urandom(16)
@@ -56,8 +56,8 @@ def client_of(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
     """Who asks: the peer, or the address that trusted proxies vouch for.
 
     `forwarded` is X-Forwarded-For: each proxy adds the address it was asked from, so the last
-    one that is no proxy of ours is the client; what stands before it, the client may have made
-    up. Of an IPv6 address the network counts (/64), which is what one customer gets.
+    address that is not our proxy is the client. The client may have invented the ones before it. An
+    IPv6 client is its network (/64), because one customer has all of it.
     """
     networks = _networks(tuple(trusted))
     chain = [part.strip() for part in forwarded.split(",") if part.strip()] + [peer]
@@ -66,7 +66,7 @@ def client_of(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
         try:
             address = ip_address(text.strip("[]"))
         except ValueError:
-            break  # nobody's address: whoever passed it on is the client
+            break  # not an address: the proxy that added it is the client
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         found = str(address)

@@ -1,4 +1,4 @@
-"""Counts and times requests, and tells them in Prometheus' text format."""
+"""Counts and times requests, and shows them in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from laion_hpc.stages.search.http.routes import ROUTES
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper ends in seconds; Prometheus' usual ones."""
 STATUSES = (200, 204, 304, 400, 403, 404, 405, 413, 415, 422, 429, 500, 503)
-"""What the service answers; anything else is counted under the last column, 0."""
+"""Statuses of the service; all others are counted in the last column, 0."""
 OTHER = "other"
 COUNTED = (*(route.path for route in ROUTES), OTHER)
-"""Routes told apart; the page's files and paths that do not exist are `other`."""
+"""The routes counted; the page's files and unknown paths are `other`."""
 
 
 class Metrics:
-    """Of all workers together: made before they are forked, each has a row of its own to write.
-
-    Within a worker the methods are safe to call from several threads.
+    """Metrics of all workers; make it before they are forked. Each worker writes its own row.
+    Several threads of a worker may call the methods.
     """
 
     def __init__(self, workers: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""The page: a few files of the package, read once; no path of a request reaches the disk."""
+"""The page: a few files of the package, read once; a request never opens a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our own API takes: the request of `/api/search`, checked."""
+"""The checked requests of our own API, such as that of `/api/search`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Id = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class Example(BaseModel):
-    """What results should be like: any of the kinds that a query can be given as."""
+    """What results should be like: a text, an image, an item or a vector."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str = Field("", max_length=2_000, description="In any language the model knows.")
     image: str = Field("", description="Base64 of an image file, or a data: URL of one.")
     image_url: str = Field("", max_length=4_000, description="http(s) address of an image.")
-    id: Id | None = Field(None, description="An item of the index: more like it.")
+    id: Id | None = Field(None, description="An item of the index, to find more like it.")
     embedding: tuple[Number, ...] = Field((), max_length=8_192, description="A vector.")
 
     @property
     def says(self) -> bool:
-        """True if it names anything."""
+        """True if any of them is given."""
         return bool(
             self.text.strip()
             or self.image
@@ -48,38 +48,39 @@ class WeightedExample(Example):
 
 
 UNLIKE = -0.5
-"""Weight of "less like this": half of "more like this", so that what is wanted leads (Rocchio)."""
+"""Weight of "less like this": half of "more like this", so that the positive examples lead
+(Rocchio)."""
 
 
 def parts_of(like: Sequence[int], unlike: Sequence[int]) -> tuple[WeightedExample, ...]:
-    """Items as examples and counter-examples; RequestError for a number that is no id."""
+    """Items as examples and counter-examples; RequestError for an invalid id."""
     try:
         return tuple(WeightedExample(id=number) for number in like) + tuple(
             WeightedExample(id=number, weight=UNLIKE) for number in unlike
         )
     except ValidationError:
-        raise RequestError("an id is a number from 0 on, as the search page shows it") from None
+        raise RequestError("an id is a number of at least 0, as shown on the search page") from None
 
 
 class SearchRequest(Example):
     """A query and what its results must be like.
 
-    Several of text, image, image_url, id, embedding and parts together are a query for all of
-    them: their vectors are added up, each with its weight (1 outside of parts). None of them: a
-    random sample that `seed` stands for.
+    If several of text, image, image_url, id, embedding and parts are given, their vectors are
+    added, each with its weight (1 outside of parts). If none is given, the results are a random
+    sample by `seed`.
     """
 
     index: str = Field("", max_length=200, description="Name of the index; empty: the first.")
     parts: tuple[WeightedExample, ...] = Field(
         (), max_length=32, description="More like these, less like those (negative weights)."
     )
-    filter: Filter = Field(Filter(), description="What results must fulfil.")
-    safe: bool = Field(True, description="Hide what is likely unsafe, or never scored.")
+    filter: Filter = Field(Filter(), description="Conditions on the results.")
+    safe: bool = Field(True, description="Hide images that are likely unsafe, or have no score.")
     deduplicate: bool = Field(False, description="Leave near-duplicates out.")
     num: int = Field(60, ge=1, description="Results wanted.")
     offset: int = Field(0, ge=0, description="Results to skip.")
     nprobe: int | None = Field(
-        None, ge=1, le=2**20, description="Cells to visit; left out: as measured for the index."
+        None, ge=1, le=2**20, description="Cells to visit; default: as measured for the index."
     )
     seed: int = Field(0, ge=0, lt=2**53, description="Of the random sample.")
 
@@ -92,7 +93,7 @@ class SearchRequest(Example):
 class ExportRequest(BaseModel):
     """Rows to write to a file: the items of a basket, or what a query finds.
 
-    A query's `num` and `offset` are left aside: its best `num` of this request are written.
+    The query's own `num` and `offset` are ignored: this request's `num` best rows are written.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -103,7 +104,7 @@ class ExportRequest(BaseModel):
     index: str = Field("", max_length=200, description="Of the ids; empty: the first.")
     ids: tuple[Id, ...] = Field((), max_length=1_000_000, description="Items, in this order.")
     query: SearchRequest | None = Field(None, description="A search instead.")
-    num: int = Field(1_000, ge=1, description="Rows that a query gives, at most.")
+    num: int = Field(1_000, ge=1, description="At most this number of rows of a query.")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -117,7 +118,7 @@ class ExportRequest(BaseModel):
 def parse(kind: type[Model], body: bytes) -> Model:
     """A JSON body as a model; RequestError that names the field at fault.
 
-    The content type is not looked at: clip-retrieval's client sends none.
+    The content type is ignored: clip-retrieval's client sends none.
     """
     try:
         return kind.model_validate_json(body)

@@ -30,9 +30,9 @@ class ServiceRoute:
     """Model of the body of a POST; without one the route is a GET."""
     parameters: tuple[Json, ...] = ()
     cost: float = 1.0
-    """Requests it counts for under the rate limit; 0: it is free."""
+    """How many requests it counts as under the rate limit; 0: none."""
     shared: bool = False
-    """Pages of other origins may ask it, as clip-retrieval's front end does."""
+    """Pages of other origins may use it, such as clip-retrieval's front end."""
 
     @property
     def method(self) -> str:
@@ -50,7 +50,7 @@ ROUTES = (
         request=SearchRequest,
     ),
     ServiceRoute(
-        "/api/histograms", "histograms", "How the numbers of the best results are spread",
+        "/api/histograms", "histograms", "Histograms of the best results",
         json_body(ref("Spread")), request=SearchRequest,
     ),
     # An export reads thousands of rows.

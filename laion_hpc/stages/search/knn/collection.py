@@ -1,4 +1,4 @@
-"""One index being served: its vectors, its metadata and what its folder says of it."""
+"""One index that is served: its vectors, its metadata and its description."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from laion_hpc.stages.search.knn.nearest import (
 from laion_hpc.stages.search.knn.table import Table
 
 CAPTIONS = "-captions"
-"""What the name of an index of texts ends in, after that of the images' index."""
+"""Suffix of the name of an index of texts; the name begins as that of the images' index."""
 UNMEASURED_NPROBE = 32
 """Cells to visit where `index evaluate` has not been run."""
 REFINE_FACTOR = 4
-"""Candidates whose true cosine is computed for each result wanted, where embeddings are at hand."""
+"""Candidates whose true cosine is computed for each result wanted, if there are embeddings."""
 DIRECT_ROWS = 50_000
-"""Most selected vectors that are read one by one instead of scanning the cells that hold them."""
+"""Up to this number of selected vectors, each is read by itself, and no cell is scanned."""
 DIRECT_COST = 500
-"""Vectors passed over in a cell (a bit is looked up) in the time that one is read by its place."""
+"""Vectors skipped in a cell (one bit tested each) in the time that reading one vector takes."""
 RARE = 0.01
-"""Share of selected vectors below which drawing numbers at random takes too many draws."""
+"""Below this share of selected vectors, random draws hit too rarely."""
 
 
 class Collection:
@@ -61,10 +61,10 @@ class Collection:
         embeddings: Sequence[Path] = (),
         metadata: Path | None = None,
     ) -> None:
-        """`embeddings`: the folders of `embed` that the index was made of, if they are at hand.
+        """`embeddings`: the folders of `embed` that the index was made of, if they exist.
         `metadata`: the index folder that holds the metadata, if it is another.
 
-        InputError if the folder is not a whole index with its metadata.
+        InputError if the folder is not a complete index with its metadata.
         """
         self.folder, self.name = folder, name
         self.about = read_about(folder)
@@ -99,7 +99,7 @@ class Collection:
         unsafe_threshold: float,
         where: Sequence[Condition] = (),
     ) -> Selection | None:
-        """The ids a filter allows; None for all. RequestError for columns that are not there."""
+        """The ids a filter allows; None for all. RequestError for missing columns."""
         return self._selections.get(
             wanted, safe=safe, unsafe_threshold=unsafe_threshold, where=where
         )
@@ -113,10 +113,11 @@ class Collection:
         nprobe: int | None = None,
         duplicates_from: float | None = None,
     ) -> Hits:
-        """The nearest vectors; without those whose cosine to a better one is ≥ duplicates_from.
+        """The nearest vectors. A vector is left out if its cosine to a better one is ≥
+        duplicates_from.
 
-        With the embeddings at hand, candidates that the index's codes find are ranked by their
-        true cosines.
+        With embeddings, the candidates that the index's codes find are ranked by their true
+        cosines.
         """
         visits = nprobe or self.nprobe
 
@@ -143,8 +144,8 @@ class Collection:
         return selection.count * DIRECT_COST < self.count * visits / cells
 
     def vectors(self, ids: Ids | Sequence[int]) -> Vectors:
-        """The unit vectors of these ids, (n, width): the embeddings themselves if they are at
-        hand, else as the index's codes remember them. KeyError for an id that is not there."""
+        """The unit vectors of these ids, (n, width): the embeddings themselves if they exist, else
+        as decoded from the index. KeyError for a missing id."""
         if self.stored is not None:
             return self.stored.get(ids)
         import faiss
@@ -162,7 +163,7 @@ class Collection:
         return unit
 
     def _positions(self, ids: Ids | Sequence[int]) -> Ids:
-        """Where each id stands in the order of all ids; KeyError for one that is not there."""
+        """The position of each id in the order of all ids; KeyError for a missing id."""
         numbers = np.asarray(ids, np.int64)
         result = np.empty(len(numbers), np.int64)
         for block in np.unique(numbers >> ROW_BITS).tolist():
@@ -183,14 +184,14 @@ class Collection:
         return np.concatenate([np.empty(0, np.int64), *blocks])
 
     def sample(self, seed: int, count: int, selection: Selection | None) -> Ids:
-        """The first `count` ids of an endless random order that `seed` stands for.
+        """The first `count` ids of the random order that `seed` gives.
 
         A longer list begins with the shorter one, so that a reader can scroll on.
         """
         allowed = self.count if selection is None else selection.count
         wanted, chosen = min(count, allowed), dict[int, None]()
         if selection is not None and allowed < self.count * RARE:
-            # Hardly any number drawn would hit: shuffle them all instead.
+            # Few draws would hit: shuffle all selected ids instead.
             shuffled: Ids = np.random.default_rng(seed).permutation(selection.ids())
             return shuffled[:wanted]
         blocks = [block for block in self.about.blocks if block.vectors]
@@ -210,7 +211,7 @@ class Collection:
 def open_collections(
     folders: Sequence[Path], embeddings: Sequence[Path] = ()
 ) -> dict[str, Collection]:
-    """The indices by name: that of the folder, or of the one above if it is called `index`.
+    """The indices by name: the folder's name, or its parent's if the folder is called `index`.
 
     An index of the texts inside one of images follows it as NAME-captions.
     """
@@ -241,7 +242,7 @@ def _open(folder: Path) -> Any:
     index = open_index(folder)
     lists = faiss.downcast_InvertedLists(_ivf(index).invlists)
     if isinstance(lists, faiss.OnDiskInvertedLists):
-        # Its read-ahead starts 32 threads for every query: more work than reading the lists.
+        # Its read-ahead starts 32 threads for every query, which costs more than reading the lists.
         lists.prefetch_nthread = 0
     return index
 

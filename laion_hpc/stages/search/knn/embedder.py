@@ -1,4 +1,4 @@
-"""Turns texts and images into vectors: one model per thread of its own, loaded while it starts."""
+"""Turns texts and images into vectors: each model has a thread, and loads at the start."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TEXTS = 64
 KNOWN = 4_096
 """Texts whose vectors are remembered: 13 MB at 768 dimensions."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Pillow formats that are decoded; the rest of its decoders are not for strangers' files."""
+"""Pillow formats that are decoded; its other decoders are not safe for strangers' files."""
 
 
 class Embedder:
-    """A model in one thread: requests queue for it, the event loop never waits for it."""
+    """A model in one thread: requests queue for it, and the event loop never waits."""
 
     def __init__(self, model: ModelConfig, load: Load, *, width: int) -> None:
-        """Start loading; `width` is what the index expects of a vector."""
+        """Start loading; `width` is the length of the index's vectors."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._width = width
         self._lock = threading.Lock()
@@ -57,8 +57,8 @@ class Embedder:
     async def text(self, text: str) -> Vectors:
         """The unit vector of a text, (width,). RequestError 503 if the model cannot be loaded.
 
-        Texts that come while the model is at work are embedded together after it; those asked
-        for last are remembered, since every further page of results asks for the same one.
+        Texts that arrive while the model works form the next batch. The last texts are cached,
+        because every further page of results needs the same vector.
         """
         with self._lock:
             if text in self._known:
@@ -94,11 +94,11 @@ class Embedder:
             future.set_result(vector)
 
     async def image(self, data: bytes, max_pixels: int) -> Vectors:
-        """The unit vector of an image file. RequestError if it is not one or is too large."""
+        """The unit vector of an image file. RequestError if it is not an image or is too large."""
         return await self._run(lambda tower: tower.embed_images([decode(data, max_pixels)])[0])
 
     def close(self) -> None:
-        """Let go of the thread; what it works on is finished first."""
+        """End the thread after its current task."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, task: Callable[[Tower], Result]) -> Result:
@@ -129,7 +129,7 @@ class Embedder:
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """An RGB image; RequestError for what is not an image, or has more than `max_pixels` pixels.
+    """An RGB image; RequestError if it is not an image or has more than `max_pixels` pixels.
 
     The size is read from the header before anything is decoded.
     """
@@ -149,5 +149,5 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise RequestError(f"the image is too large ({error})", 413) from None
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+    except Exception as error:  # Pillow's decoders raise errors of nearly any type for broken files
         raise RequestError(f"this is not an image that can be read ({error})", 415) from None

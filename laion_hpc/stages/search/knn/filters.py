@@ -1,4 +1,4 @@
-"""Filters on metadata: from what a request asks to the set of ids that a search may return."""
+"""Filters on metadata: a request's conditions give the ids that a search may return."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Condition = Callable[["pa.RecordBatch"], Mask]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Words = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=200)]
 MAP_NORESERVE = 0x4000
-"""Linux: address space without memory behind it (Python's mmap does not name it)."""
+"""Linux: address space without reserved memory (Python's mmap lacks the name)."""
 
 
 class Filter(BaseModel):
-    """What results must fulfil; everything that is left out is not asked for."""
+    """Conditions on the results; a field that is left out sets no condition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,10 +53,10 @@ class Filter(BaseModel):
 def conditions(
     wanted: Filter, columns: Sequence[str], *, safe: bool, unsafe_threshold: float
 ) -> list[Condition]:
-    """One predicate per thing asked for; RequestError if the index has no such column.
+    """One predicate per condition; RequestError if the index has no such column.
 
-    Safe mode hides `punsafe` ≥ threshold and what was never scored; an index without the column
-    has nothing to judge by and shows all.
+    Safe mode hides rows with `punsafe` ≥ threshold or without a score. An index without that column
+    shows all rows.
     """
     found: list[Condition] = []
 
@@ -93,7 +93,7 @@ def conditions(
 
 
 def _number(name: str, compare: Callable[[Any, float], Mask], limit: float) -> Condition:
-    # NaN (never scored) fulfils no comparison.
+    # NaN (no score) fulfils no comparison.
     return lambda batch: compare(batch[name].to_numpy(zero_copy_only=False), limit)
 
 
@@ -122,8 +122,8 @@ class Selection:
     """The ids that fulfil a filter: one bit per row, as faiss' selectors read them.
 
     An id is `block · 2³² + row`, so a bitmap over all ids would have holes of 512 MB. It lies in
-    address space without memory behind it: only pages with set bits cost anything, 1 bit per
-    row. Where the system grants no such space, a hash set of the ids takes its place.
+    address space without reserved memory: only pages with set bits use memory, 1 bit per row. If
+    the system refuses such space, a hash set of the ids is used.
     """
 
     def __init__(self, table: Table, tests: Sequence[Condition], blocks: Sequence[int]) -> None:
@@ -181,10 +181,9 @@ def _sparse_bits(blocks: int) -> npt.NDArray[np.uint8] | None:
 
 
 class Selections:
-    """The selections made last, so that scrolling on does not judge every row again.
+    """A cache of selections, so that scrolling does not test every row again.
 
-    Making one reads the columns it asks for, once: a few hundred million rows a second from
-    the page cache.
+    Making one reads its columns once: a few hundred million rows a second from the page cache.
     """
 
     def __init__(self, table: Table, blocks: Sequence[int], keep: int = 16) -> None:
@@ -201,7 +200,7 @@ class Selections:
         where: Sequence[Condition] = (),
     ) -> Selection | None:
         """The selection of a filter; None if it selects everything. With further conditions
-        (`where`) it is made anew each time."""
+        (`where`) it is not cached."""
         tests = conditions(
             wanted, self._table.columns, safe=safe, unsafe_threshold=unsafe_threshold
         )
@@ -218,7 +217,7 @@ class Selections:
                 if len(self._made) > self._keep:
                     self._made.popitem(last=False)
             self._made.move_to_end(key)
-        # Made outside the lock: who asks for another filter does not wait for this one.
+        # Made outside the lock: a request for another filter need not wait.
         if mine:
             try:
                 made.set_result(Selection(self._table, tests, self._blocks))

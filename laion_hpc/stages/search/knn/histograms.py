@@ -1,4 +1,4 @@
-"""How the numbers of the best results are spread, for the sliders that filter by them."""
+"""Histograms of the best results, for the sliders of the filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ EDGES: dict[str, Edges] = {
     "punsafe": tuple(round(step / 20, 2) for step in range(21)),
     "size": (0, 128, 256, 384, 512, 768, 1024, 1536, 2048, 4096),
 }
-"""Ends of the bars. `size` is the shorter side of the original in pixels; the rest are columns."""
+"""Ends of the bars. `size` is the shorter side of the original in pixels; the others are
+columns."""
 
 
 TWENTIETHS, STEPS = 20, 40
@@ -24,8 +25,7 @@ TWENTIETHS, STEPS = 20, 40
 def edges_of(values: npt.NDArray[Any]) -> Edges:
     """Ends of the bars of a column whose range depends on the model, as cosines do.
 
-    From what all but a hundredth of the values lie between, in steps of 0.01 (0.02 if they
-    would be more than 40).
+    They cover 99% of the values in steps of 0.01 (0.02 where that would give more than 40 bars).
     """
     known = values[np.isfinite(values)].astype(np.float64)
     low, high = np.quantile(known, (0.005, 0.995)) if len(known) else (0.0, 1.0)
@@ -38,8 +38,8 @@ def edges_of(values: npt.NDArray[Any]) -> Edges:
 
 
 def spread(edges: Edges, values: npt.NDArray[Any]) -> dict[str, Any]:
-    """Edges (n + 1) and counts (n); what lies outside counts in the first or last bar, what was
-    never scored (NaN) in none."""
+    """Edges (n + 1) and counts (n); a value outside counts in the first or last bar, NaN (no score)
+    in none."""
     bounds = np.asarray(edges)
     known = values[np.isfinite(values)].astype(np.float64)
     counts, _ = np.histogram(np.clip(known, bounds[0], bounds[-1]), bounds)

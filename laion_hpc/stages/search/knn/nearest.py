@@ -1,4 +1,4 @@
-"""Nearest vectors under a filter, in full numbers, without touching the shared index."""
+"""Nearest vectors under a filter, without changing the shared index."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Ids = npt.NDArray[np.int64]
 DISTINCT_ROWS = 1_024
 """Vectors compared at once with those kept before them."""
 SELECTIVE = 0.1
-"""A filter that keeps no more than this is selective."""
+"""A filter that keeps at most this share is selective."""
 PASSED_OVER, COMPARED = 4_000_000, 50_000
-"""Vectors whose bit is looked up, and vectors compared, for a selective filter whatever nprobe is:
-each some 10 ms of one core."""
+"""Bits tested, and vectors compared, for a selective filter at any nprobe: each takes some 10 ms of
+one core."""
 MANY_CELLS = 20
 """From one cell in this number on, they are many."""
 FETCH_FACTOR = 8
@@ -41,9 +41,10 @@ class Hits:
 def cells_to_visit(nprobe: int, cells: int, share: float, total: int) -> int:
     """How many cells to visit when only `share` of the `total` vectors may be returned.
 
-    A filter thins every cell: as many vectors are compared as without it if as many more cells
-    are visited. That is not enough where the best of the few that pass lie in no cell near the
-    query, so a selective filter is given all the cells that a few milliseconds allow.
+    A filter leaves fewer vectors in each cell, so more cells are visited until the number of
+    vectors compared is the same as without it. For a selective filter that is not enough: its few
+    vectors may lie in cells far from the query. So it gets all the cells that a few milliseconds
+    allow.
     """
     if share <= 0:
         return nprobe
@@ -57,9 +58,8 @@ def cells_to_visit(nprobe: int, cells: int, share: float, total: int) -> int:
 def nearest(
     index: Any, vector: Vectors, count: int, *, nprobe: int, selection: Selection | None
 ) -> Hits:
-    """The `count` nearest of the vectors that the selection allows, if there are that many.
-
-    Where the cells visited hold too few, more cells are, up to all of them.
+    """The `count` nearest of the selected vectors, or all if there are fewer. If the visited cells
+    hold too few, more cells are visited, up to all of them.
     """
     import faiss
 
@@ -83,8 +83,8 @@ def _searched(
 ) -> tuple[Vectors, Ids]:
     """(1, count) scores and ids from `visits` cells.
 
-    A graph over the centroids finds the nearest few fast, but of many not all: from where it
-    starts it may reach a fifth of them. Many are chosen by comparing the query with each centroid.
+    A graph over the centroids finds a few nearest ones fast. It does not find many: it may reach
+    only a fifth of them. Many are found by comparing the query with each centroid.
     """
     import faiss
 
@@ -124,7 +124,7 @@ def _parameters(index: Any, nprobe: int, selection: Selection | None) -> Any:
 
 
 def ranked(ids: Ids, scores: Vectors, count: int) -> Hits:
-    """The `count` best, best first; the lower id first where they tie."""
+    """The `count` best, best first; on a tie, the lower id first."""
     order = np.lexsort((ids, -scores))[:count]
     return Hits(ids[order], np.asarray(scores[order], np.float32))
 

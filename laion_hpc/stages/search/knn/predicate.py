@@ -1,4 +1,4 @@
-"""A condition in SQL, asked of every row by DuckDB, which can reach nothing else meanwhile."""
+"""A condition in SQL that DuckDB tests on every row, without access to anything else."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "lock_configuration": "true",
     "threads": "1",
 }
-"""No file, no address, no Python variable can be named by the SQL, and it cannot unlock itself."""
+"""The SQL cannot use files, addresses or Python variables, and cannot change these settings."""
 
 
 class Predicate:
     """`where` as a condition on record batches of one schema. Not for several threads at once."""
 
     def __init__(self, where: str, schema: pa.Schema) -> None:
-        """UsageError, naming what is wrong, unless it is a condition on the columns of a row."""
+        """UsageError that says what is wrong, unless it is a condition on the columns of a row."""
         import duckdb
 
         self._connection = duckdb.connect(config=LOCKED)
@@ -42,12 +42,12 @@ class Predicate:
             found = self._connection.execute(f"SELECT (\n{where}\n) FROM batch").description
         except duckdb.Error as error:
             raise UsageError(
-                f"--where {where!r} cannot be asked of the columns {', '.join(schema.names)}: "
+                f"--where {where!r} does not fit the columns {', '.join(schema.names)}: "
                 f"{str(error).splitlines()[0]}"
             ) from None
         kind = str(found[0][1]) if found else ""
         if kind != "BOOLEAN":
-            raise UsageError(f"--where {where!r} is no condition but a value of type {kind}")
+            raise UsageError(f"--where {where!r} is not a condition but a {kind}")
 
     def __call__(self, batch: pa.RecordBatch) -> Mask:
         """Which rows fulfil it; UsageError where it fails on a value."""
@@ -74,7 +74,7 @@ class Predicate:
         found = self._connection.execute("SELECT json_serialize_sql(?)", [self._sql]).fetchall()
         parsed = json.loads(found[0][0])
         if parsed["error"]:
-            # What does not parse is told when it is run; what is no SELECT is not run.
+            # SQL that does not parse fails when it is run; SQL that is not a SELECT is not run.
             return str(parsed.get("error_type")) == "parser"
         if len(parsed["statements"]) != 1:
             return False
@@ -91,12 +91,12 @@ def _types(part: Any) -> set[str]:
 
 
 def condition(where: str, schema: pa.Schema) -> Condition:
-    """The condition that an SQL predicate is; UsageError if it is not one."""
+    """An SQL predicate as a condition; UsageError if it is not a condition."""
     return Predicate(where, schema)
 
 
 def as_sql(wanted: Filter) -> str:
-    """The same filter in SQL, for `laion-hpc subset --where`; empty if it asks for nothing."""
+    """The same filter in SQL, for `laion-hpc subset --where`; empty if it has no conditions."""
     tests = []
     for name, words in (
         ("language", wanted.language),
@@ -118,9 +118,9 @@ def as_sql(wanted: Filter) -> str:
         ("pwatermark", "<", wanted.max_pwatermark),
     ):
         if limit is not None:
-            # Compared as the column keeps it: 0.3 is another number in 32 bits.
+            # Compared in the column's type: 0.3 in 32 bits is another number.
             number = f"{limit}::FLOAT" if isinstance(limit, float) else str(limit)
-            # To SQL, NaN (never scored) is above all numbers; here it fulfils nothing.
+            # To SQL, NaN (never scored) is above all numbers; here it fulfils no comparison.
             known = f" AND NOT isnan({name})" if sign == ">=" and isinstance(limit, float) else ""
             tests.append(f"{name} {sign} {number}{known}")
     return " AND ".join(tests)

@@ -19,7 +19,7 @@ from laion_hpc.files.tables import open_arrow
 
 Reader = Callable[[int], Any]
 FORMATS: dict[str, Any] = {"int32": "i", "int64": "q", "float": "f", "double": "d"}
-"""Arrow's numbers, as memoryviews call them."""
+"""Arrow's number types and their codes in memoryviews."""
 SURVEYED_BATCHES = 100
 """Batches, spread over all blocks, that the counts of languages are taken from: 6.5 M rows."""
 
@@ -27,8 +27,8 @@ SURVEYED_BATCHES = 100
 class Table:
     """One row per vector of an index.
 
-    Nothing is read at opening but the files' footers. A batch that has been touched costs about
-    25 KB of memory for its 65,536 rows; the rows themselves stay in the system's page cache.
+    Opening reads only the files' footers. A batch that has been read takes about 25 KB of memory
+    for its 65,536 rows; the rows stay in the system's page cache.
     """
 
     def __init__(self, folder: Path, about: About) -> None:
@@ -56,7 +56,7 @@ class Table:
     def rows(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         """The rows of these ids, in their order; a missing number (NaN) is None.
 
-        KeyError for an id that is not there.
+        KeyError for a missing id.
         """
         result = []
         for number in ids:
@@ -83,7 +83,7 @@ class Table:
     def _parts(
         self, ids: Sequence[int], columns: Sequence[str] = ()
     ) -> tuple[list[pa.RecordBatch], list[int]]:
-        """The rows batch by batch, which reads each once, and where each id's row is in them."""
+        """The rows by batch, each batch read once, and the place of each id's row."""
         places: dict[tuple[int, int], list[int]] = defaultdict(list)
         order, ends = [], []
         for number in ids:
@@ -119,7 +119,7 @@ class Table:
         return counts
 
     def survey_numbers(self, column: str) -> npt.NDArray[Any]:
-        """The values of a numeric column in the same batches; none if there is no such column."""
+        """The values of a numeric column in the same batches; empty if there is no such column."""
         arrays = [array.to_numpy(zero_copy_only=False) for array in self._surveyed(column)]
         whole: npt.NDArray[Any] = np.concatenate([np.empty(0, np.float32), *arrays])
         return whole
@@ -158,7 +158,7 @@ class _Block:
         index %= self.count
         batch = self._batches[index]
         if batch is None:
-            with self._lock:  # the reader is not made for threads, what it returns is
+            with self._lock:  # the reader is not thread-safe; the batches are
                 batch = self._batches[index] = self._reader.get_batch(index)
         return batch
 
@@ -166,9 +166,9 @@ class _Block:
 def _reader(column: pa.Array[Any]) -> Reader:
     """A value of a column by its row, straight from the mapped file.
 
-    Arrow's own way (`take`, then a conversion) costs some 60 µs for each batch that holds a row
-    wanted, and the rows of a result lie in as many batches as there are; this costs 0.3 µs a
-    value. Columns of kinds that metadata does not have are read Arrow's way.
+    Arrow's own way (`take`, then a conversion) takes some 60 µs per batch, and nearly every row of
+    a result lies in another batch. This takes 0.3 µs a value. Columns of types that metadata does
+    not use are read Arrow's way.
     """
     kind, buffers = column.type, column.buffers()
     if column.null_count or column.offset or not len(column):
@@ -185,5 +185,5 @@ def _reader(column: pa.Array[Any]) -> Reader:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can say it: None for NaN and infinity."""
+    """The value for JSON: None for NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
