@@ -66,7 +66,7 @@ def test_an_error_of_a_unit_stops_the_map(processes: int) -> None:
 
 
 def test_a_killed_worker_is_explained() -> None:
-    with pytest.raises(LaionHpcError, match="want of memory"), work.team(2) as team:
+    with pytest.raises(LaionHpcError, match="because memory ran out"), work.team(2) as team:
         team.map(die_at_three, list(range(8)), label="numbers")
 
 
