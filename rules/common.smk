@@ -71,7 +71,7 @@ def digest(stage):
     return settings.digest(CONFIG, stage)
 
 
-# What `laion-hpc takedown` has listed, and the config keys that number the samples in the list.
+# What `laion-hpc takedown` has listed, and a digest of the config keys that decide sample keys.
 TAKEDOWNS = takedown_list.of(CONFIG)
 NUMBERING = takedown_list.numbering(CONFIG)
 
