@@ -7,8 +7,8 @@ or made up) with alt texts of 3 to 20 words. PYTHON: an interpreter that has cli
 (`pip install torch==2.13.0 torchvision==0.28.0 clip-retrieval==2.45.0` in an environment of its
 own); without it that row is left out. Times are CPU seconds. `filter` and clip-retrieval run on a
 few samples and on `--samples` more. The difference is the cost of these samples, without loading
-and warming up. The model of `filter` and a plain open_clip model (texts padded to 77) take turns with
-them, on ready tensors.
+and warming up. The model of `filter` and a plain open_clip model (texts padded to 77) take turns
+with them, on ready tensors.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 The vectors are unit vectors in fp16, in clusters, in ten blocks with the layout of `embed`: once in
 random order and once ordered by cluster, like a crawl that is ordered by host. Ours runs as single
-commands (train, add for each block, merge), each in its own process: twelve starts of Python and
+commands (train, add for each block, merge), one process each: twelve starts of Python and
 faiss, where autofaiss has one. autofaiss tunes and times its index before it writes it. Its row
 leaves that out and prints it separately; our row leaves out `laion-hpc index evaluate`. The same
 code measures the recall of both indices, against exact search, at equal nprobe.
