@@ -1,4 +1,4 @@
-"""Seconds and memory of `snakemake -n` on one crawl, against the number of its jobs.
+"""Seconds and memory of `snakemake -n` on one crawl, by the number of jobs.
 
 python benchmarks/dry_run.py                        # the table of docs/scaling.md; two minutes
 python benchmarks/dry_run.py --blocks 500

@@ -3,15 +3,15 @@
   python benchmarks/extract.py WAT [--copies 8] [--rounds 3] [--cc2dataset PYTHON] [--laion PYTHON]
   python benchmarks/extract.py WAT --ranks 2
 
-WAT: a gzipped WAT, replicated with every alt text made different so that no cache flatters;
---copies 0 takes it as it is. PYTHON: an interpreter that has cc2dataset (`pip install
+WAT: a gzipped WAT. It is copied, and every alt text in a copy is made different, so that no cache
+helps; --copies 0 takes it as it is. PYTHON: an interpreter that has cc2dataset (`pip install
 cc2dataset==1.5.0` in an environment of its own), or ftfy, cld3-py, ujson and django for --laion.
 
-Times are CPU seconds of the work alone: interpreters, imports and the loading of compiled code
-come before, on all sides. The rounds take turns, so that a machine whose speed drifts is fair to
-all. --ranks N instead compares the wall-clock time of one and of N processes on 4·N WATs, beside
-that of N runs at once that share nothing, which is what the machine can give; start-up is also
-measured apart, on WATs of one record.
+Times are CPU seconds of the work alone, without starting interpreters, imports and loading of
+compiled code. The programs take turns, so that a change in the machine's speed affects all.
+--ranks N instead compares the wall-clock time of one process and of N processes on 4·N WATs, and of
+N runs at once that share nothing: the most that the machine can give. Start-up is also measured
+alone, on WATs of one record.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What each compiled part of extract earns: the stage with one part after the other switched off.
+"""What each compiled part of extract saves: the stage with one part after the other switched off.
 
   python benchmarks/extract_parts.py WAT [--copies 4] [--rounds 3]
 
 A part that is switched off is replaced by its readable twin, with the same result. Times are CPU
 seconds of the work alone, each in an interpreter of its own, the median of rounds that take turns.
-A part earns `time without it / time with all - 1`; one that earns less than 3% should go.
+A part saves `time without it / time with all - 1`. Remove a part that saves less than 3%.
 """
 
 from __future__ import annotations

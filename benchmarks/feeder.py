@@ -1,13 +1,13 @@
-"""Images a second that reach a model's process: decoded by other processes, and by its threads.
+"""Images per second that reach a model's process: decoded by other processes, and by its threads.
 
   python benchmarks/feeder.py [--workers 1 2] [--side 341] [--model-side 224] [--images TAR]
       [--batch-ms 0 568]
 
-No model and no GPU: the device is a stub that takes `--batch-ms` milliseconds a batch and leaves
-the interpreter alone meanwhile (568 ms for 256 images: 450 a second; 0: as fast as images come).
-Busy: its share of the time between its first batch and its last; images/s count the time before
-the first batch, too. CPU: of all processes, an image; "here": of the one that would talk to the
-GPU.
+No model and no GPU: the device is a stub that takes `--batch-ms` milliseconds per batch and leaves
+the interpreter free meanwhile (568 ms for 256 images: 450 a second; 0: as fast as images come).
+Busy: the stub's share of the time between its first batch and its last. Images/s include the time
+before the first batch. CPU: per image, of all processes; "here": of the process that would talk to
+the GPU.
 Shards are made of photographs of a tar, or of made-up pictures, `--side` pixels on the longer side.
 """
 
@@ -140,8 +140,10 @@ def main() -> None:
     parser.add_argument("--images", type=Path, metavar="TAR")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--samples", type=int, default=1024, help="of a shard")
-    parser.add_argument("--scaled", action="store_true", help="decode large JPEGs small")
+    parser.add_argument("--samples", type=int, default=1024, help="samples per shard")
+    parser.add_argument(
+        "--scaled", action="store_true", help="decode large JPEGs at a smaller size"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pictures = jpegs(options.images, options.side)

@@ -5,9 +5,10 @@
 ViT-B/32 with random weights, the same for all; JPEG shards of 384 pixels (of a tar of photographs,
 or made up) with alt texts of 3 to 20 words. PYTHON: an interpreter that has clip-retrieval
 (`pip install torch==2.13.0 torchvision==0.28.0 clip-retrieval==2.45.0` in an environment of its
-own); without it that row is left out. CPU seconds. `filter` and clip-retrieval run on a few samples
-and on `--samples` more, and the difference is what these cost, without loading and warming up; in
-turns with `filter`, its model and a plain open_clip model (texts padded to 77) on ready tensors.
+own); without it that row is left out. Times are CPU seconds. `filter` and clip-retrieval run on a
+few samples and on `--samples` more. The difference is the cost of these samples, without loading
+and warming up. The model of `filter` and a plain open_clip model (texts padded to 77) take turns
+with them, on ready tensors.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@
 `filter` scores with ViT-B/32, `embed` uses ViT-L/14. Random weights; shards of real JPEGs (of a tar
 of photographs, or made up). End to end: the stage reads tars, decodes, embeds images and texts, and
 writes; after a warm-up. Bare: images and texts of the same shapes, already on the device. MFU: the
-floating-point operations of the model (counted by torch) a second, over the chip's dense bf16 rate
-(--peak, in TFLOP/s, where the table does not know it). Two more lines say what torch's
-deterministic mode costs if it fills every new tensor with NaN, and what torch.compile earns.
+floating-point operations of the model (counted by torch) per second, over the chip's dense bf16
+rate (--peak, in TFLOP/s, for a chip that is not in the table). Two more lines say what torch's
+deterministic mode costs if it fills every new tensor with NaN, and what torch.compile saves.
 --processes N: one process talks to the GPU, N - 1 decode for it. --threads N: N processes that all
-talk to it, each decoding in threads. PYTHON: an interpreter that has clip-retrieval. LAION's
+talk to it and decode in threads. PYTHON: an interpreter that has clip-retrieval. LAION's
 figures: clip-retrieval on an A100.
 """
 
@@ -304,16 +304,23 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="*", default=[16])
     parser.add_argument("--threads", type=int, nargs="*", default=[], metavar="PROCESSES")
     parser.add_argument("--shards", type=int, default=16)
-    parser.add_argument("--samples", type=int, default=2048, help="of a shard")
+    parser.add_argument("--samples", type=int, default=2048, help="samples per shard")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--side", type=int, default=341, help="longer side of the JPEGs, pixels")
     parser.add_argument("--images", type=Path, metavar="TAR")
     parser.add_argument("--decode", default="full", choices=["full", "scaled"])
-    parser.add_argument("--compile", action="store_true", help="also the compiled model")
+    parser.add_argument("--compile", action="store_true", help="measure the compiled model, too")
     parser.add_argument("--clip-retrieval", metavar="PYTHON")
-    parser.add_argument("--workers", type=int, default=4, help="clip-retrieval's, to decode")
-    parser.add_argument("--peer-shards", type=int, default=9, help="one of them to warm up")
-    parser.add_argument("--peak", type=float, help="the chip's dense bf16 TFLOP/s")
+    parser.add_argument(
+        "--workers", type=int, default=4, help="clip-retrieval's processes that decode"
+    )
+    parser.add_argument(
+        "--peer-shards",
+        type=int,
+        default=9,
+        help="shards for clip-retrieval; one of them to warm up",
+    )
+    parser.add_argument("--peak", type=float, help="the chip's dense bf16 rate, TFLOP/s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the rows as JSON, too")
     options = parser.parse_args()
     import torch

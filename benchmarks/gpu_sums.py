@@ -1,11 +1,11 @@
-"""Does a GPU repeat itself? The sums of embed's .npy files over runs with other processes.
+"""Does a GPU give the same bytes again? Sums of embed's .npy files over runs with other processes.
 
   python benchmarks/gpu_sums.py [--device cuda] [--shards 8] [--samples 512] [--images TAR]
       [--processes 16 8] [--threads 2 4]
 
 Each line is one run of `embed` with ViT-L/14 (random weights) over the same shards. --processes N:
 one process talks to the GPU, N - 1 decode for it; --threads N: N processes share the GPU and the
-shards, each decoding in threads. The first run is made twice. Exits 1 if two differ in a byte.
+shards, and decode in threads. The first run is made twice. Exits 1 if two runs differ in a byte.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--model", default="ViT-L-14-quickgelu")
     parser.add_argument("--shards", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=512, help="of a shard")
+    parser.add_argument("--samples", type=int, default=512, help="samples per shard")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=Path, metavar="TAR")
     parser.add_argument("--processes", type=int, nargs="*", default=[16, 8])

@@ -5,12 +5,12 @@
     python benchmarks/index.py --autofaiss /tmp/peer/bin/python
     python benchmarks/index.py --autofaiss /tmp/peer/bin/python --rows 200000 --key IVF256,PQ32x8
 
-The vectors are unit, fp16, in clusters, laid out as `embed` does, ten blocks; once in random order
-and once ordered by cluster, as a crawl that is ordered by host is. Ours runs as its commands do
-(train, add for each block, merge), each a process of its own: twelve starts of Python and faiss,
-where the peer has one. autofaiss tunes and times its index before it writes it; that is left out
-of its row, as `laion-hpc index evaluate` is left out of ours, and told apart. Recall is measured
-on both indices by the same code, against exact search, at equal nprobe.
+The vectors are unit vectors in fp16, in clusters, in ten blocks with the layout of `embed`: once in
+random order and once ordered by cluster, like a crawl that is ordered by host. Ours runs as single
+commands (train, add for each block, merge), one process each: twelve starts of Python and
+faiss, where autofaiss has one. autofaiss tunes and times its index before it writes it. Its row
+leaves that out and prints it separately; our row leaves out `laion-hpc index evaluate`. The same
+code measures the recall of both indices, against exact search, at equal nprobe.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, default=2_000)
     parser.add_argument("--key", default="OPQ64_256,IVF1024_HNSW32,PQ64x8")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--order", choices=("random", "clusters"), help="one of the two alone")
+    parser.add_argument("--order", choices=("random", "clusters"), help="only this order")
     options = parser.parse_args()
     print(f"{options.rows:,} x {options.width}, {options.clusters:,} clusters, {options.key}")
     vectors, queries = clusters(options.rows, options.width, options.clusters)

@@ -2,9 +2,9 @@
 
   python benchmarks/language.py WAT... [--rounds 5] [--copies 4]
 
-Reads the alt texts and titles of WATs; `--copies` repeats them with a number of their own, so that
-no cache flatters. Times are CPU seconds; the rounds take turns. Start-up is apart: the first call
-in a process loads the compiled code, or compiles it where no process has before.
+Reads the alt texts and titles of WATs. `--copies` repeats them with a different number in each, so
+that no cache helps. Times are CPU seconds; the rounds take turns. Start-up is measured separately:
+the first call in a process loads the compiled code, or compiles it if no process has before.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""What the arithmetic changes: fp32 on the CPU beside fp32, fp16 and bf16 on a GPU, on real shards.
+"""What the precision changes: fp32 on the CPU beside fp32, fp16 and bf16 on a GPU, on real shards.
 
   python benchmarks/precision.py SHARD.tar [SHARD.tar ...] [--config config/demo.yaml]
       [--photographs TAR] [--device cuda] [--json FILE]
 
 Each shard is one that `download` made (SHARD.parquet lies beside it). The demo's models score it as
 `filter` does. The table gives the change of the cosine from fp32 on the CPU, and the samples that
-a threshold keeps on the one side and drops on the other. `--photographs` adds ViT-B/32 and ViT-L/14
+a threshold keeps on one device and drops on the other. `--photographs` adds ViT-B/32 and ViT-L/14
 with random weights over the pictures of a tar: the angle between an image's two embeddings.
 
-benchmarks/gpu_sums.py tells whether the same arithmetic gives the same bytes again.
+benchmarks/gpu_sums.py tells whether the same precision gives the same bytes again.
 """
 
 from __future__ import annotations

@@ -3,16 +3,17 @@
     python benchmarks/release.py                                  1 and 3 million rows
     python benchmarks/release.py --rows 100000000 --folder /scratch/bench --minutes 4
 
-Makes synthetic embedded and tagged samples (hosts as unevenly spread as on the web) block by block
-and runs, each in a fresh process: `release block` with the default config, whose parts of splits
-and subsets hold every row about three times; a plain DuckDB scan of all that came of it and has
-statistics (joined splits, subsets), which reads the columns that these are of and adds up numbers
-and lengths of strings; DuckDB's COPY of the same files, all columns, to parquet with zstd. At the
-end the statistics of all blocks are put together from what each has counted. Prints CPU seconds,
-rows a second, peak memory and ratios.
+Makes synthetic embedded and tagged samples (hosts as unevenly spread as on the web) block by block.
+For each block it runs these, each in a fresh process:
+- `release block` with the default config: its splits and subsets hold every row about three times;
+- a plain DuckDB scan of the joined splits and subsets: it reads the columns that the statistics
+  count, and adds up numbers and lengths of strings;
+- DuckDB's COPY of the same files, all columns, to parquet with zstd.
+At the end it adds up the counts of all blocks to the statistics. It prints CPU seconds, rows per
+second, peak memory and ratios.
 
-A block's files are removed when it is measured, so that 10 GB of disk are enough for any number of
-rows. With --minutes a call stops after the block during which they are over; the next one with the
+A block's files are removed after it is measured: 10 GB of disk are enough for any number of rows.
+With --minutes a call finishes its current block after that time and stops; the next call with the
 same --folder goes on.
 """
 
@@ -269,9 +270,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--block-rows", type=int, default=10_000_000)
-    parser.add_argument("--folder", type=Path, help="where the parquet goes (a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the parquet goes (default: a temporary folder)"
+    )
     parser.add_argument("--minutes", type=float, default=1e9)
-    parser.add_argument("--no-copy", dest="copy", action="store_false", help="without COPY")
+    parser.add_argument("--no-copy", dest="copy", action="store_false", help="leave out COPY")
     parser.add_argument("--only", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--block", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

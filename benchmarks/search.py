@@ -13,8 +13,8 @@ serve     p50, p99 and queries a second at 1, 8 and 32 clients of /knn-service w
 filter    a filter that keeps 1%: results, recall against exact search of the vectors that pass
 refine    the same vectors under codes of a sixteenth of their size: recall and latency with and
           without ranking by the embeddings (`laion-hpc search --embeddings`)
-metadata  2,000 rows at random places of a large table, as JSON; memory of the process's own after
-          opening it and after 10,000 single rows, for tables of several sizes
+metadata  2,000 rows at random places of a large table, as JSON; the process's own memory after
+          opening the table and after 10,000 single rows, for tables of several sizes
 
 PYTHON: an interpreter that has clip-retrieval (`pip install -r
 tests/conformance/clip_retrieval/requirements.txt` in an environment of its own). Everything runs

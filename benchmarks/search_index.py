@@ -1,4 +1,4 @@
-"""The index that `search.py` asks: synthetic clusters, metadata, `laion-hpc index` on them."""
+"""The index that `search.py` queries: synthetic clusters, metadata, `laion-hpc index` on them."""
 
 from __future__ import annotations
 

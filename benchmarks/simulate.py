@@ -1,4 +1,4 @@
-"""Wall time and waste of one crawl against the number of blocks, with failures.
+"""Wall time and lost hours of one crawl by the number of blocks, with failures.
 
 python benchmarks/simulate.py                       # the table of docs/scaling.md
 python benchmarks/simulate.py --blocks 50 500 --seeds 10
@@ -24,10 +24,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--blocks", type=int, nargs="+", default=[50, 100, 200, 500, 1000, 2000])
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each, averaged")
+    parser.add_argument("--seeds", type=int, default=5, help="runs per row, averaged")
     parser.add_argument("--candidates", type=parse_count, default=5e9)
     parser.add_argument("--allocation", default="gbit=100", help="as for laion-hpc plan (gbit=100)")
-    parser.add_argument("--failures", type=float, default=World.job_failures, help="share of jobs")
+    parser.add_argument(
+        "--failures", type=float, default=World.job_failures, help="share of attempts that fail"
+    )
     options = parser.parse_args()
     known, allocation = rates.load(), parse_allocation(options.allocation)
     size = size_of(

@@ -1,9 +1,9 @@
 """A discrete-event simulation of one crawl on a cluster where jobs fail and nodes die.
 
-What it models: the DAG of rules/, jobs placed whole on nodes with room, the time of a job from
-the rates, its time limit growing with each attempt, resuming by shard after a failure, the pace at
-which Snakemake submits jobs and notices their end. What it leaves out: other users' jobs in the
-queue, file systems that are slow, servers that are slow, errors that come back at each attempt.
+It models the DAG of rules/, jobs placed whole on nodes with room, the time of a job from the
+rates, its time limit that grows with each attempt, resuming by shard after a failure, and the pace
+at which Snakemake submits jobs and notices their end. It leaves out other users' jobs in the queue,
+slow file systems, slow servers, and errors that return at each attempt.
 """
 
 from __future__ import annotations

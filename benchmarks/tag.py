@@ -4,8 +4,8 @@
 
 --heads: a folder with LAION's published files (nsfw/*.zip, violence *.npy, aesthetic *.pth);
 without it, heads of the same layers with random weights. The embeddings are random unit vectors,
-fp16, ViT-L/14's 768 numbers (512 and 1024 where a head reads those); the NSFW zips look three or
-five of them up as strings, which costs the same whatever they are. `whole command` reads the
+fp16, ViT-L/14's 768 numbers (512 and 1024 for heads that read those). The NSFW zips look three or
+five of the numbers up as strings; the values do not change the cost. `whole command` reads the
 embeddings and the metadata of a block, hashes URL and text, scores with the L/14 heads, and writes
 the table and its ledger. Times are CPU seconds of one thread; the best of the rounds counts.
 """

@@ -18,19 +18,19 @@ from laion_hpc.run import checks, jobs
 
 
 def refuse(faults):
-    """End here, with all that is wrong, if anything is."""
+    """Stop with the list of faults, if there are any."""
     if faults:
         raise WorkflowError("\n".join(faults))
 
 
-# A wrong key or a missing lock file ends here, before anything is planned.
+# A wrong key or a missing lock file stops the run here, before anything is planned.
 CONFIG = settings.parse(
     config,
     origin=(
         str(workflow.configfiles[-1]) if workflow.configfiles else "config/config.yaml"
     ),
 )
-# All that can be known of a config. Jobs read the Snakefile too, and need not ask again.
+# Every check that needs only the config. Jobs also read the Snakefile; they skip these checks.
 if workflow.is_main_process:
     refuse(checks.of_config(CONFIG))
 LOCKS = {
@@ -48,8 +48,8 @@ wildcard_constraints:
     segment=r"[^/]+",
 
 
-# The package runs from this folder in whatever environment a rule gets. Without conda or a
-# container that is the one of Snakemake itself, activated or not.
+# The package runs from this folder, in the environment of the rule. Without conda or a container
+# this is Snakemake's own environment, activated or not.
 def for_shell(path):
     """A path as one word of a shell command that Snakemake formats."""
     return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
@@ -67,28 +67,28 @@ os.environ.update(LAION_HPC_LOCKS=f"{workflow.basedir}/locks")
 
 
 def digest(stage):
-    """Goes into the params of a stage's rules: they run again when a key they read changes."""
+    """A param of a stage's rules: they run again when a key that the stage reads changes."""
     return settings.digest(CONFIG, stage)
 
 
-# What `laion-hpc takedown` has listed, and the keys that it holds places for.
+# What `laion-hpc takedown` has listed, and a digest of the config keys that decide sample keys.
 TAKEDOWNS = takedown_list.of(CONFIG)
 NUMBERING = takedown_list.numbering(CONFIG)
 
 
 def taken_down(wildcards):
-    """Changes for a block when samples of it are taken down: it is rebuilt, and no other."""
+    """Changes if samples of this block are taken down, so that only this block is rebuilt."""
     return TAKEDOWNS.digest(wildcards.crawl, int(wildcards.block), NUMBERING)
 
 
 def upstream(*stages):
-    """All that decides the outputs of these stages but for take-downs: keys and crawls."""
+    """Everything except take-downs that decides the outputs of these stages: keys and crawls."""
     segments = [f"{crawl} {lock.segments}" for crawl, lock in LOCKS.items()]
     return [digest(stage) for stage in stages] + [fingerprint(*segments)]
 
 
 def growing(megabytes):
-    """Memory that doubles with each attempt: a job killed for want of it gets more."""
+    """Memory that doubles with each attempt: a job that ran out of memory gets more."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
 
 
@@ -120,7 +120,7 @@ def of_crawl(pattern):
 
 
 def ancient_of_crawl(pattern):
-    """The same, but newer files of it are no reason to run again."""
+    """The same as `of_crawl`, but newer files do not make the rule run again."""
     return lambda wildcards: [
         ancient(path) for path in blocks(pattern, wildcards.crawl)
     ]
@@ -132,19 +132,19 @@ def seen_before(wildcards):
     return [f"{RESULTS}/{crawl}/shuffle/{wildcards.block}.seen" for crawl in earlier]
 
 
-# Every key of this run with its value: what the stages read, and the record of how the dataset was
-# made. It is no input of theirs: they follow the digest of the keys they read, not this file.
+# Every key of this run with its value. The stages read it, and it records how the dataset was made.
+# It is not an input of a rule: a stage runs again if the digest of its keys changes.
 CONFIG_FILE = f"{RESULTS}/config.yaml"
 
 
 def partitions():
-    """The partitions that the jobs of this run would be sent to; none without SLURM."""
+    """The partitions that this run would send jobs to; empty without SLURM."""
     if workflow.executor_plugin.name != "slurm":
         return set()
     asked = [
         job.rule.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()
     ]
-    # A value may be an expression, too: that one is known when the job is submitted.
+    # A value may also be an expression: it is known only when the job is submitted.
     names = {str(getattr(resource, "raw", "")) for resource in asked if resource}
     return {name for name in names - {"None"} if re.fullmatch(r"[\w.,-]+", name)}
 

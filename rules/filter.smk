@@ -13,7 +13,7 @@ rule filter:
         f"{RUN}/logs/filter/{{block}}.log",
     benchmark:
         f"{RUN}/benchmarks/filter/{{block}}.tsv"
-    # Before any further download: what lies between the two is by far the most bytes of a run.
+    # Before any further download: the images between download and filter are most of a run's bytes.
     priority: 10
     conda:
         "../envs/gpu.yaml"

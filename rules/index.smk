@@ -6,7 +6,8 @@
 #         recall against exact search.
 rule index_train:
     input:
-        # Not for a take-down: cells learnt from thousands of vectors stay good without a few.
+        # A take-down does not rerun this: the cells come from thousands of vectors and stay good
+        # without a few of them.
         embeddings=ancient_of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
     output:
         index=f"{RUN}/index/trained.index",
@@ -145,7 +146,7 @@ rule index_evaluate:
         " --output {output.evaluation:q} > {log:q} 2>&1"
 
 
-# The same of the texts, inside the folder of the images: only where the config asks for it.
+# The same for the texts, in the folder of the image index, only if the config asks for it.
 use rule index_train as index_text_train with:
     output:
         index=f"{RUN}/index/text/trained.index",

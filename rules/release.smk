@@ -1,4 +1,4 @@
-# release: the dataset that people download, and the report on how it came about.
+# release: the dataset that people download, and the report on how it was made.
 #
 # Needs:  embed/ and tag/ of all blocks; for the report every ledger and the index's evaluation.
 # Makes:  release/ (parquet in LAION's columns, subsets, statistics, card, checksums), report.html
@@ -6,7 +6,7 @@
 # How:    one job per block writes its parts; one last job counts and describes the whole.
 from laion_hpc.run.report.page import FIGURES
 
-# Title, licence, date and the like are in no digest: a change of them rewrites the card alone.
+# Title, licence, date and contact are in no digest: changing them rewrites only the card.
 ABOUT = fingerprint(CONFIG.release.model_dump_json())
 
 
@@ -37,7 +37,7 @@ rule release_block:
         ' --output "$(dirname "$(dirname {output.ledger:q})")" > {log:q} 2>&1'
 
 
-# Only where the config asks for images: subsets with `images: true`, or LAION-400M's layout.
+# Only if the config asks for images: subsets with `images: true`, or LAION-400M's layout.
 rule release_images:
     input:
         released=rules.release_block.output.ledger,
@@ -142,7 +142,7 @@ rule report_page:
         ' --output {output.page:q} --figures "$(dirname {output.page:q})"/report > {log:q} 2>&1'
 
 
-# Over all crawls, where there are several: links to their parts, no copies.
+# Over all crawls, if there are several: links to their parts, no copies.
 rule release_together:
     input:
         manifests=[

@@ -1,7 +1,7 @@
 # search: serve the index of the first crawl on this machine, until Ctrl-C.
 #
 # Needs:  index/ of the crawl.
-# Makes:  nothing; a page on http://127.0.0.1:8080. The service needs no workflow:
+# Makes:  no file; a page on http://127.0.0.1:8080. The service needs no workflow:
 #         `laion-hpc search results/CRAWL/index` is the same.
 # How:    the index, its metadata and the embeddings that rank its results are memory-mapped;
 #         thumbnails come from the filtered shards.

@@ -4,9 +4,9 @@
 
 PYTHON: an interpreter that has img2dataset (`pip install img2dataset==1.47.0` in an environment
 of its own); without it only our rows are made. Both make JPEGs of quality 95 and 256 pixels
-(keep_ratio, resize only if bigger), two retries, ten seconds of time-out, two processes. A round
-is every scenario, each by both, one after the other, so that a machine whose speed drifts is fair
-to all; of several rounds the one with the median rate is shown, and of ratios the median. Needs
+(keep_ratio, resize only if bigger), two retries, ten seconds of time-out, two processes. In a round
+both run every scenario, one after the other, so that a change in the machine's speed affects both.
+The table shows the round with the median rate, and the median of the ratios. Needs
 nginx and openssl (`apt-get install nginx-light openssl`).
 
 | scenario | the web |
@@ -17,8 +17,8 @@ nginx and openssl (`apt-get install nginx-light openssl`).
 | drip | 1,000 hosts; 2% of them answer and then send 20 bytes a second, for ever |
 | late | 1,000 hosts; 200 ms before each answer |
 
-For `drip` and `late` take `--images 25000`: the last answers that drip cost five seconds at the
-end, however many images there were before.
+For `drip` and `late` take `--images 25000`: the last dripping answers always cost five seconds at
+the end, so a short run looks slower than it is.
 """
 
 from __future__ import annotations
@@ -163,13 +163,17 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--img2dataset", metavar="PYTHON", help="its interpreter")
+    parser.add_argument(
+        "--img2dataset", metavar="PYTHON", help="an interpreter that has img2dataset"
+    )
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=SCENARIOS)
     parser.add_argument("--images", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--connections", type=int, default=256, help="ours, per process")
-    parser.add_argument("--threads", type=int, default=64, help="img2dataset's, per process")
+    parser.add_argument(
+        "--connections", type=int, default=256, help="laion-hpc's connections per process"
+    )
+    parser.add_argument("--threads", type=int, default=64, help="img2dataset's threads per process")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name, serve(Path(name)) as web:
         sizes = [path.stat().st_size for path in web.files]

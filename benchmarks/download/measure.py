@@ -1,4 +1,4 @@
-"""Run a command and see what its whole process tree takes; the bare costs of its work."""
+"""Run a command and measure its whole process tree; measure the bare costs of its work."""
 
 from __future__ import annotations
 

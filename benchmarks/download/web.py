@@ -1,7 +1,7 @@
 """The web of the benchmark: nginx on loopback, as a process of its own, with photographs.
 
-Every address of 127.0.0.0/8 reaches it, so it is as many hosts as a scenario wants. Its ports:
-plain, with TLS, 200 ms late, and dripping a few bytes a second without ever hanging up.
+Every address of 127.0.0.0/8 reaches it, so it can stand for any number of hosts. Its ports: plain,
+with TLS, 200 ms late, and one that sends a few bytes a second and never closes.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class KeepConfig(Section):
 
     candidate_images: bool = Field(
         True,
-        description="The tars of `download`. False: `filter` removes a block's when the shards it "
-        "kept are verified, so that few blocks' candidates are on disk at once; their parquet and "
+        description="The tars of `download`. False: `filter` removes a block's tars once its own "
+        "shards are verified, so that few blocks' candidates are on disk at once. Parquet and "
         "ledgers stay.",
         json_schema_extra=RUNTIME,
     )
@@ -67,7 +67,7 @@ class Config(Section):
     takedown_list: PathText = Field(
         "config/takedowns.txt",
         description="What `laion-hpc takedown` has taken down: hashes only. Keep it as long as the "
-        "dataset; where there is no such file, nothing is.",
+        "dataset. Without this file nothing is taken down.",
         json_schema_extra=RUNTIME,
     )
     results: PathText = Field("results", description="Folder of all outputs: results/CRAWL/STAGE/…")

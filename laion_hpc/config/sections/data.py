@@ -55,7 +55,7 @@ class ShuffleConfig(Section):
         description="A file of SHA-256 hashes of URLs in hex, one a line: their links are dropped.",
     )
     seen_false_positive_rate: float = Field(
-        1e-4, gt=0, lt=0.5, description="Of the Bloom filter of URLs kept in earlier crawls."
+        1e-4, gt=0, lt=0.5, description="For the Bloom filter of URLs kept in earlier crawls."
     )
 
 
@@ -79,23 +79,31 @@ class DownloadConfig(Section):
     host_interval_seconds: float = Field(
         0.0,
         ge=0,
-        description="Between the starts of two requests to one host, per process.",
+        description="Least time between the starts of two requests to one host, per process.",
         json_schema_extra=RUNTIME,
     )
     deadline_seconds: float = Field(
-        20.0, gt=0, description="For one sample: redirects, retries and body together."
+        20.0, gt=0, description="Limit for one sample: redirects, retries and body together."
     )
-    retries: int = Field(2, ge=0, le=10, description="Of time-outs, resets and 408/425/429/5xx.")
-    max_redirects: int = Field(5, ge=0, le=20, description="Followed, each address checked.")
+    retries: int = Field(
+        2, ge=0, le=10, description="Retries after time-outs, resets and 408/425/429/5xx."
+    )
+    max_redirects: int = Field(
+        5, ge=0, le=20, description="Redirects that are followed; each address is checked."
+    )
     min_bytes: int = Field(5_000, ge=0, description="Smaller bodies are dropped (LAION: 5 KB).")
     max_bytes: int = Field(
         25_000_000, ge=1, le=1_000_000_000, description="Larger bodies are cut off and dropped."
     )
     max_pixels: int = Field(
-        50_000_000, ge=1, description="Checked in the header, before decoding (bombs)."
+        50_000_000,
+        ge=1,
+        description="Larger images are dropped by their header, before decoding (bombs).",
     )
     min_side: int = Field(0, ge=0, description="Smaller images (shorter side) are dropped.")
-    max_aspect_ratio: float = Field(20.0, ge=1, description="Longer side over shorter side.")
+    max_aspect_ratio: float = Field(
+        20.0, ge=1, description="Largest ratio of longer to shorter side."
+    )
     formats: tuple[str, ...] = Field(
         ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"),
         min_length=1,
@@ -113,9 +121,11 @@ class DownloadConfig(Section):
     image_size: int = Field(256, ge=8, le=16_384, description="Target side in pixels.")
     resize_only_if_bigger: bool = Field(True, description="Never enlarge.")
     skip_reencode: bool = Field(
-        False, description="Store the downloaded bytes where nothing about them has to change."
+        False, description="Store the downloaded bytes if nothing about them has to change."
     )
-    encode_format: Literal["jpg", "webp", "png"] = Field("jpg", description="Of stored images.")
+    encode_format: Literal["jpg", "webp", "png"] = Field(
+        "jpg", description="Format of stored images."
+    )
     encode_quality: int = Field(95, ge=1, le=100, description="JPEG or WebP quality.")
     respect_opt_out: bool = Field(
         True,
@@ -123,17 +133,17 @@ class DownloadConfig(Section):
         "TDM-Reservation.",
     )
     respect_robots_txt: bool = Field(
-        True, description="Fetch each host's robots.txt once and obey."
+        True, description="Fetch each host's robots.txt once and obey it."
     )
     hash_blocklist: PathText = Field(
         "",
-        description="File of MD5 or SHA-256 hashes, one hex digest a line: images whose "
-        "downloaded bytes have one are dropped before anything of them is written.",
+        description="File of MD5 or SHA-256 hashes, one hex digest a line. An image is dropped "
+        "before it is written if its downloaded bytes have one of these hashes.",
     )
     perceptual_blocklist: PathText = Field(
         "",
-        description="File of PDQ hashes, 64 hex digits a line: pictures near one are dropped as "
-        "well, scaled or re-encoded though they be. Needs laion-hpc[perceptual].",
+        description="File of PDQ hashes, 64 hex digits a line: pictures near one are dropped, even "
+        "if they are scaled or re-encoded. Needs laion-hpc[perceptual].",
     )
     perceptual_distance: int = Field(
         31, ge=0, le=128, description="How many of a PDQ hash's 256 bits may differ."

@@ -47,7 +47,7 @@ class SubsetConfig(Section):
 class ReleaseConfig(Section):
     """The published dataset."""
 
-    title: str = Field("An image-text dataset from the web", description="Of card and report.")
+    title: str = Field("An image-text dataset from the web", description="For card and report.")
     license: str = Field(
         "cc-by-4.0",
         description="Licence of the metadata, as Hugging Face spells it (LAION: cc-by-4.0).",
