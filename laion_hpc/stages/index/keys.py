@@ -80,7 +80,7 @@ def train_count(cells: int, wanted: int, total: int) -> int:
 
 
 def rotation_count(trained: int) -> int:
-    """The number of training vectors that OPQ learns from: faiss' 65,536, or half of a small sample.
+    """The number of training vectors that OPQ learns from: 65,536, or half of a small sample.
 
     OPQ takes most of the training time of a small index. With fewer than 32,768 vectors faiss'
     k-means in a few dimensions takes ten times as long for each.

@@ -103,9 +103,7 @@ def _added(trained: Path, paths: Sequence[Path]) -> list[AddedBlock]:
             raise InputError(f"{path}: no such block; make it with `index add`")
         block = AddedBlock(path, ledger.read(ledger.path_of(path)))
         if block.book.about.get("trained") != expected:
-            raise InputError(
-                f"{path}: this block was added to another trained index; run `index add` again"
-            )
+            raise InputError(f"{path}: added to another trained index; run `index add` again")
         if block.number in added:
             raise InputError(f"{path}: block {block.number} is also in {added[block.number].path}")
         added[block.number] = block

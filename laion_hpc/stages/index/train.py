@@ -89,7 +89,7 @@ def train(
 
 
 def uses_gpu(device: str) -> bool:
-    """Whether to use a GPU, by `index.device` and this faiss; UsageError if it needs one in vain."""
+    """Whether to use a GPU, by `index.device` and this faiss; UsageError if there is none."""
     import faiss
 
     if device == "cpu":
@@ -173,7 +173,7 @@ def _transforms(index: Any) -> list[Any]:
 def _centroids(sample: Vectors, ivf: Any, threads: int, *, gpu: bool) -> Vectors:
     import faiss
 
-    # The sample has been drawn already: k-means must not thin it again, nor warn of its size.
+    # This is the sample already: k-means must not draw from it again, nor warn of its size.
     ivf.cp.max_points_per_centroid = len(sample)
     ivf.cp.min_points_per_centroid = 1
     ivf.cp.spherical = True
@@ -200,5 +200,5 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _last_line(error: Exception) -> str:
-    # faiss puts the place in its source first and what was wrong last.
+    # faiss gives the place in its source first and the fault last.
     return str(error).strip().rpartition("failed: ")[2].splitlines()[-1]
