@@ -1,8 +1,8 @@
 """Finds samples whose picture a better sample shows already. It decides only, without I/O.
 
 Samples are always sorted, the best first. A sample is dropped if an earlier sample that *stays* is
-its duplicate. So every dropped sample has a twin that is kept. Example: B is like A, C is like B but
-not like A; A and C stay.
+its duplicate. So every dropped sample has a twin that is kept. Example: B is like A, and C is like
+B but not like A: A and C stay.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def best_first(similarity: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def exact(hashes: NDArray[np.uint64]) -> Dropped:
-    """(n, 2) hashes of pixels -> (n,): True if an earlier one is equal. All zeros equals nothing."""
+    """(n, 2) hashes of pixels -> (n,): True if an earlier one is equal. Zeros equal nothing."""
     pairs = np.ascontiguousarray(hashes).view([("a", np.uint64), ("b", np.uint64)]).ravel()
     _, first = np.unique(pairs, return_index=True)
     dropped = np.ones(len(pairs), bool)

@@ -76,7 +76,8 @@ def pixel_hash(image: Image.Image) -> NDArray[np.uint64]:
 def perceptual_hash(image: Image.Image) -> NDArray[np.uint64]:
     """pHash (Zauner 2010): which of the 63 lowest DCT coefficients are above their median.
 
-    It survives scaling and recompression. An image without structure gets 0, which equals nothing.
+    It survives scaling and recompression. An image without structure gets 0: it equals
+    nothing.
     """
     grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     low = np.einsum("ki,ij,lj->kl", _DCT, np.asarray(grey, np.float64), _DCT, optimize=_ROWS_FIRST)

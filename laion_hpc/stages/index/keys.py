@@ -8,7 +8,7 @@ import re
 ID_BYTES = 8
 """faiss keeps a 64-bit id beside each code."""
 FEW = 1_000
-"""Fewer vectors than this share one cell: its search is exact, and faster than a choice of cells."""
+"""Fewer vectors than this share one cell: its search is exact, and faster than with cells."""
 MANY = 10_000_000
 """From this number on vectors are quantised: a query of whole ones reads too much of the disk."""
 POINTS_PER_CELL = 39
@@ -73,7 +73,7 @@ def cells_of(key: str) -> int | None:
 
 
 def train_count(cells: int, wanted: int, total: int) -> int:
-    """The number of vectors to train on: as configured, or (0) enough for all parts; at most all."""
+    """The number of vectors to train on: as configured, or (0) enough for all parts."""
     plenty = min(cells * TRAIN_PER_CELL, TRAIN_MOST)
     enough = wanted or max(plenty, cells * POINTS_PER_CELL, TRAIN_LEAST)
     return min(enough, total)

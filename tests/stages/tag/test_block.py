@@ -144,7 +144,7 @@ def test_heads_of_other_embeddings_stop_the_job(block: Path, tmp_path: Path) -> 
     )
     assert done.kept == 17
     name = head_folder(tmp_path / "named", column="hash")
-    refused("two columns would be called hash", tag={"heads": [name], "space": "test"})
+    refused("its column hash is there already", tag={"heads": [name], "space": "test"})
 
 
 def test_embeddings_by_another_config_stop_the_job(block: Path, tmp_path: Path) -> None:
