@@ -56,8 +56,9 @@ def fit(
 ) -> Tensors:
     """The tensors of a head (as `head.assemble` takes them) fitted to embeddings (n, width).
 
-    `classes`: labels (n,) are 0 and 1, and the output is a logit; else both are values. `balance`: both classes weigh the same. `standardise`: the head scales its inputs to
-    mean 0 and deviation 1.
+    `classes`: labels (n,) are 0 and 1, and the output is a logit; else both are values.
+    `balance`: both classes weigh the same. `standardise`: the head scales its inputs to mean 0 and
+    deviation 1.
     """
     from laion_hpc.models.runtime import prepare
 

@@ -19,7 +19,7 @@ ROC_POINTS = 50
 def classification(scores: Array, labels: Array, threshold: float) -> dict[str, Any]:
     """Measures of probabilities (n,) against labels (n,) of 0 and 1, both classes present.
 
-    A score of at least `threshold` answers yes. Shares are 0 … 1; without any yes the precision is 0.
+    A score of at least `threshold` answers yes. Shares are 0 … 1; without a yes precision is 0.
     """
     scores, truth = scores.astype(np.float64), labels > 0.5
     told = scores >= threshold

@@ -52,7 +52,8 @@ def fetch(config: ModelConfig, config_file: str) -> bool:
 def import_weights(weights: Path, *, name: str, like: str, output: Path) -> None:
     """Make a folder of an open_clip weights file.
 
-    A weights file does not state its activation (QuickGELU or GELU), mean and std. `like` is a tag of open_clip whose weights were trained the same way.
+    A weights file does not state its activation (QuickGELU or GELU), mean and std. `like` is
+    a tag of open_clip whose weights were trained the same way.
     """
     if not weights.is_file():
         raise InputError(f"{weights}: no such weights file")

@@ -175,7 +175,7 @@ class OpenClipTower:
         return self._encode_image(batch)[:count]
 
     def _normalise_and_encode(self, batch: torch.Tensor) -> torch.Tensor:
-        # Bytes are copied to the device, not floats. The same operations in the same order as torchvision's
+        # Copies are of bytes, not floats. The same operations in the same order as torchvision's
         # ToTensor and Normalize: the same bits.
         pixels = batch.float().div(255).sub(self._mean).div(self._std)
         found: torch.Tensor = self._model.encode_image(pixels.to(self._dtype))

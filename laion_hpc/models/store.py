@@ -150,7 +150,8 @@ def read_lock() -> dict[str, list[Entry]]:
         return {}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path}: the lock file is invalid ({error!r}); remove it and run laion-hpc models fetch again"
+            f"{path}: the lock file is invalid ({error!r}); "
+            "remove it and run laion-hpc models fetch again"
         ) from None
 
 

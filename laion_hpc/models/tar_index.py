@@ -44,9 +44,7 @@ def index_tar(path: Path, extensions: tuple[str, ...]) -> TarIndex:
     except FileNotFoundError:
         raise InputError(f"{path}: no such shard") from None
     except tarfile.TarError as error:
-        raise InputError(
-            f"{path}: the tar is incomplete ({error}); make this shard again"
-        ) from None
+        raise InputError(f"{path}: not a whole tar ({error}); make this shard again") from None
     keys: list[str] = []
     spans: list[Span] = []
     for key, found in _samples(members):

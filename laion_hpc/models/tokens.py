@@ -58,7 +58,7 @@ def _tokenizing() -> Decoders:
 
 
 def tokenize(_desk: object, source: str, keywords: str, texts: list[str]) -> NDArray[np.int32]:
-    """Task: token ids (n, context length) of an open_clip tokenizer, the same as in this process."""
+    """Task: token ids (n, context length) of an open_clip tokenizer, as in this process."""
     tokens: NDArray[np.int32] = _tokenizer(source, keywords)(texts).numpy().astype(np.int32)
     return tokens
 

@@ -100,7 +100,7 @@ def test_what_does_not_fit(block: Path, tmp_path: Path) -> None:
     refused("label is string; labels are numbers", block, texts)
     refused("part is a, not train or held-out", block, parts, split="part")
     refused("keys such as a, the embeddings such as CC-TEST-0000-00000-00000", block, others)
-    refused("not a single label can be used: 10 no_label", tmp_path / "e.npy", nothing, key="id")
+    refused("no label can be used: 10 no_label", tmp_path / "e.npy", nothing, key="id")
     refused("has the column key, but .* has no keys", tmp_path / "e.npy", good)
     refused("no such file", block, tmp_path / "none.csv")
     refused("labels are a .parquet or .csv file", block, tmp_path / "e.npy")

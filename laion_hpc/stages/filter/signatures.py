@@ -109,7 +109,8 @@ def spread(
 ) -> Signatures:
     """The signatures of a shard of `count` samples; those not in `rows` get zeros.
 
-    `seen` holds what `viewer` gave for each of `rows`, `embeddings` (len(rows), width) their embeddings.
+    `seen` holds the result of `viewer` for each of `rows`, `embeddings` (len(rows), width) their
+    embeddings.
     """
     full: Signatures = {}
     for kind in wanted:

@@ -73,7 +73,7 @@ def cells_of(key: str) -> int | None:
 
 
 def train_count(cells: int, wanted: int, total: int) -> int:
-    """The number of vectors to train on: as configured, or (0) enough for all parts."""
+    """Vectors to train on: as configured, or enough for all parts (0); at most all."""
     plenty = min(cells * TRAIN_PER_CELL, TRAIN_MOST)
     enough = wanted or max(plenty, cells * POINTS_PER_CELL, TRAIN_LEAST)
     return min(enough, total)

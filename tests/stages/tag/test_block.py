@@ -154,7 +154,7 @@ def test_embeddings_by_another_config_stop_the_job(block: Path, tmp_path: Path) 
     replace(book, config=digest(config, "embed")).write(block / ledger.MANIFEST)
     assert run(block, tmp_path / "a.parquet", config).kept == 17
     replace(book, config="another").write(block / ledger.MANIFEST)
-    with pytest.raises(UsageError, match="embedded by another config"):
+    with pytest.raises(UsageError, match="embedded with another config"):
         run(block, tmp_path / "a.parquet", config)
 
 
