@@ -108,6 +108,6 @@ def test_what_does_not_fit(block: Path, tmp_path: Path) -> None:
     refused("holds no img_emb", tmp_path / "embed" / "0000" / "metadata", good)
     refused("no folder of embeddings", tmp_path / "none", good)
     np.save(block / "img_emb" / "img_emb_00001.npy", unit_vectors(4, 5))
-    refused(r"00001\.npy: embeddings of 5 numbers, in .*00000\.npy they have 4", block, good)
+    refused(r"00001\.npy: embeddings of 5 numbers, but in .*00000\.npy they have 4", block, good)
     np.save(block / "img_emb" / "img_emb_00001.npy", unit_vectors(3, 4))
     refused("3 embeddings for 4 rows of", block, good)

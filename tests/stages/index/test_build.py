@@ -229,7 +229,7 @@ def test_a_block_of_another_training_is_refused(
     block = index / "blocks" / "0003.index"
     with pytest.raises(InputError, match="another trained index"):
         merge(tmp_path / "trained.index", [block], tmp_path, model=settings.embed.model, digest="")
-    with pytest.raises(InputError, match="block 3 again"):
+    with pytest.raises(InputError, match="block 3 is also in"):
         merge(
             index / "trained.index", [block, block], tmp_path, model=settings.embed.model, digest=""
         )
