@@ -13,7 +13,7 @@ and improved-aesthetic-predictor. `laion-hpc models fetch` does all this for the
 
 To train: embeddings of `embed` or clip-retrieval (a folder), a .npy or a .parquet; labels in a
 .csv or .parquet with the columns key and label, or without key row for row. Labels 0 and 1 make a
-head of probabilities, others one of values. docs/heads.md tells more.
+head of probabilities, other labels a head of values. docs/heads.md tells more.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--held-out", type=float, metavar="N", help="share, or number, not trained on (0.1)"
     )
-    part.add_argument("--layers", metavar="N,N", help="64,512,256 for 0/1, 1024,128,64,16 else")
+    part.add_argument("--layers", metavar="N,N", help="64,512,256 for 0/1, else 1024,128,64,16")
     part.add_argument("--activation", choices=("relu", "none"), help="relu for 0/1, else none")
     part.add_argument("--no-balance", dest="balance", action="store_const", const=False,
                       help="do not weigh the rarer class more")  # fmt: skip
@@ -80,7 +80,7 @@ def _add_examples(part: argparse.ArgumentParser) -> None:
     part.add_argument("--label", default="label", metavar="COLUMN", help="of the labels (label)")
     part.add_argument("--key", default="key", metavar="COLUMN", help="of the sample keys (key)")
     part.add_argument(
-        "--split", default="", metavar="COLUMN", help="says `train` or `held-out` of each row"
+        "--split", default="", metavar="COLUMN", help="has `train` or `held-out` for each row"
     )
 
 

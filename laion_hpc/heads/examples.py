@@ -1,4 +1,4 @@
-"""Embeddings and their labels, brought together: what a head is trained and measured on."""
+"""Joins embeddings and labels, to train and measure a head on them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ NOT_FINITE = "not_finite"
 DUPLICATE = "duplicate_embedding"
 
 TRAIN, HELD_OUT = "train", "held-out"
-"""Values of a column that says which rows are held out."""
+"""Values of the column that marks rows as held out."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How the columns of the tables are called."""
+    """Names of the columns of the tables."""
 
     label: str = "label"
     key: str = "key"
     split: str = ""
-    """Holds TRAIN or HELD_OUT; empty: there is none."""
+    """Holds TRAIN or HELD_OUT; empty: no such column."""
     embedding: str = "embedding"
     """In a parquet file of embeddings: lists of numbers."""
 
@@ -50,13 +50,13 @@ class Examples:
     labels: NDArray[np.float64]
     """(n,)"""
     held_out: NDArray[np.bool_] | None = None
-    """(n,), where a column told it."""
+    """(n,), if there is a column for it."""
     inputs: int = 0
     """Rows of the table of labels: `n + Σ dropped`."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Rows of labels that could not be used, by reason."""
     unlabelled: int = 0
-    """Embeddings without a label, which are left alone."""
+    """Embeddings without a label; they are not used."""
 
 
 def read_examples(embeddings: Path, labels: Path, columns: Columns) -> Examples:
@@ -64,8 +64,8 @@ def read_examples(embeddings: Path, labels: Path, columns: Columns) -> Examples:
 
     `embeddings`: a folder with `img_emb/*.npy` and `metadata/*.parquet` (of `embed` or of
     clip-retrieval, or one above several such), a `.npy` (n, width), or a parquet with lists.
-    `labels`: parquet or csv. They meet by key (`image_path` in the metadata); a table of labels
-    without keys is taken row for row. InputError if a file is damaged or the two do not meet.
+    `labels`: parquet or csv. They are joined by key (`image_path` in the metadata), or row for row
+    if the labels have no keys. InputError if a file is damaged or the two cannot be joined.
     """
     table = _read_labels(labels, columns)
     inputs = table.num_rows
@@ -100,7 +100,7 @@ def read_examples(embeddings: Path, labels: Path, columns: Columns) -> Examples:
     dropped[DUPLICATE] = int((~first).sum())
     if not keep.any():
         reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items() if n)
-        raise InputError(f"{labels}: not a single label can be used: {reasons}")
+        raise InputError(f"{labels}: no label can be used: {reasons}")
     table = table.filter(pa.array(keep))
     return Examples(
         embeddings=x[keep],
@@ -141,7 +141,7 @@ def _parts(source: Path, columns: Columns) -> Iterator[_Part]:
         part = _read_part(path, source.is_dir(), columns)
         if first is not None and part.width != first.width:
             raise InputError(
-                f"{path}: embeddings of {part.width} numbers, in {first.path} they have "
+                f"{path}: embeddings of {part.width} numbers, but in {first.path} they have "
                 f"{first.width}; they are of different models"
             )
         first = first or part
@@ -192,7 +192,7 @@ def _is_fixed(kind: pa.DataType) -> bool:
 def _by_key(
     parts: list[_Part], table: pa.Table, columns: Columns, labels: Path, dropped: Counter[str]
 ) -> tuple[NDArray[np.floating[Any]], list[int]]:
-    """The embeddings that have a label, and the row of the table of each."""
+    """The embeddings that have a label, and the row of each in the table."""
     rows = _one_row_per_key(table, columns, dropped)
     known = table[columns.key].take(pa.array(rows, pa.int64()))
     arrays, taken = [], []
@@ -200,7 +200,7 @@ def _by_key(
     for part in parts:
         found = pc.index_in(pc.cast(part.keys, known.type), value_set=known.combine_chunks())
         where = pc.fill_null(found, -1).to_numpy()
-        # A key that comes twice among the embeddings counts once.
+        # A key that two embeddings have counts once.
         mine = np.flatnonzero(where >= 0)
         _, at = np.unique(where[mine], return_index=True)
         mine = np.sort(mine[at])

@@ -28,17 +28,17 @@ class Shape:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long it is trained: AdamW with a short warm-up, then a cosine down to 0."""
+    """How to train: AdamW with a short warm-up, then a cosine down to 0."""
 
     epochs: int = 20
     least_steps: int = 1500
-    """Steps that are made at least, however few the samples."""
+    """The fewest steps, with any number of samples."""
     batch: int = 512
     rate: float = 2e-3
     weight_decay: float = 1e-2
 
     def steps(self, samples: int) -> int:
-        """How many steps are made with this number of samples."""
+        """The number of steps with this number of samples."""
         return max(self.least_steps, math.ceil(self.epochs * samples / self.batch))
 
 
@@ -56,13 +56,13 @@ def fit(
 ) -> Tensors:
     """The tensors of a head (as `head.assemble` takes them) fitted to embeddings (n, width).
 
-    `classes`: labels (n,) are 0 and 1, the output is a logit; else they are values, and the output
-    is one. `balance`: both classes weigh the same. `standardise`: the head scales its inputs to
-    mean 0 and deviation 1.
+    `classes`: labels (n,) are 0 and 1, and the output is a logit; else both are values.
+    `balance`: both classes weigh the same. `standardise`: the head scales its inputs to mean 0 and
+    deviation 1.
     """
     from laion_hpc.models.runtime import prepare
 
-    where = prepare(device, "fp32").device  # one thread on a CPU: their number would show
+    where = prepare(device, "fp32").device  # one thread on a CPU: more would change bits
     import torch
     from torch.nn import functional
 
@@ -138,7 +138,7 @@ def _layers(network: nn.Sequential, shift: float, scale: float) -> Tensors:
 def statistics(
     embeddings: NDArray[np.floating[Any]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation (width,) of each number; 1 for one that never changes."""
+    """Mean and standard deviation (width,) of each number; 1 for a constant one."""
     total, squares = np.zeros(embeddings.shape[1]), np.zeros(embeddings.shape[1])
     for part in chunks(embeddings):
         total += part.sum(axis=0, dtype=np.float64)
@@ -151,5 +151,5 @@ def statistics(
 
 
 def chunks(x: NDArray[np.floating[Any]]) -> list[NDArray[np.floating[Any]]]:
-    """Views of some thousand rows each, so that no second copy of all is made."""
+    """Views of some thousand rows each: they avoid a second copy of all."""
     return [x[start : start + 16_384] for start in range(0, len(x), 16_384)]

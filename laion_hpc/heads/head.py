@@ -2,9 +2,9 @@
 
 A head is a folder. `head.json` describes it; `weights.safetensors` holds `layers.N.weight`
 (out, in) and `layers.N.bias` (out,) and, if the inputs are scaled, `mean` and `std` (width,).
-`lookup.D` makes dimension D a category, as AutoKeras did with some of LAION's: the bytes of a
-vocabulary, one word per line; the value, printed with six decimals, becomes the number of its
-line, from 1, or 0 if it is not there.
+`lookup.D` makes dimension D a category, as AutoKeras did with some of LAION's: it holds the
+bytes of a vocabulary, one word per line. The value, printed with six decimals, becomes the number
+of its line, from 1, or 0 if no line has it.
 
 A head with an `image` in head.json reads the stored image instead: the network `image` describes
 (tensors `backbone.…`, see `image_heads`) turns it into the `width` numbers of the first layer.
@@ -33,7 +33,7 @@ Array = NDArray[np.float32]
 
 
 class ImageInput(BaseModel):
-    """How a head that reads images sees them."""
+    """The input of a head that reads images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +44,7 @@ class ImageInput(BaseModel):
 
 
 class Description(BaseModel):
-    """What head.json says."""
+    """The content of head.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,7 +94,7 @@ class Head:
 def finish(x: Array, output: str) -> Array:
     """The last step of a head: the last layer's outputs (n, k) -> scores (n,)."""
     if output == "sigmoid":
-        # Of -|x|, so that exp cannot overflow.
+        # exp of -|x| cannot overflow.
         small = np.exp(-np.abs(x[:, 0]))
         return np.where(x[:, 0] >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
     if output == "softmax0":
@@ -117,7 +117,7 @@ def _categories(values: NDArray[np.floating[Any]], vocabulary: Mapping[str, int]
 
 
 def describe(name: str) -> Description:
-    """head.json of a head that a config names; UsageError says what is wrong with it."""
+    """head.json of a head that a config names; UsageError names its fault."""
     path = resolve_folder(name) / DESCRIPTION
     try:
         return Description.model_validate_json(path.read_bytes())
@@ -131,11 +131,13 @@ def describe(name: str) -> Description:
             f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"
             for fault in error.errors()
         )
-        raise UsageError(f"tag.heads: {path}: not the description of a head: {faults}") from None
+        raise UsageError(
+            f"tag.heads: {path}: the description of the head is invalid: {faults}"
+        ) from None
 
 
 def write_head(description: Description, tensors: Mapping[str, NDArray[Any]], output: Path) -> None:
-    """Write a head's folder; `assemble` tells beforehand whether its parts fit."""
+    """Write a head's folder; check its parts with `assemble` before."""
     from safetensors.numpy import save
 
     output.mkdir(parents=True, exist_ok=True)
@@ -207,7 +209,7 @@ def assemble(description: Description, tensors: Mapping[str, NDArray[Any]], *, o
 
 
 def _joined(weights: list[Array], biases: list[Array]) -> tuple[list[Array], list[Array]]:
-    """Layers with nothing between them are one: the aesthetic head v2 becomes a dot product."""
+    """Join layers without an activation between: the aesthetic head v2 becomes a dot product."""
     weight, bias = weights[0].astype(np.float64), biases[0].astype(np.float64)
     for next_weight, next_bias in zip(weights[1:], biases[1:], strict=True):
         weight, bias = weight @ next_weight, bias @ next_weight + next_bias

@@ -31,7 +31,7 @@ def import_head(kind: str, source: Path, output: Path) -> Description:
     `kind` is one of KINDS. InputError if the file is not of that kind.
     """
     if kind not in KINDS:
-        raise UsageError(f"no kind of head is called {kind!r}; the kinds are {', '.join(KINDS)}")
+        raise UsageError(f"there is no kind {kind!r} of heads; the kinds are {', '.join(KINDS)}")
     if not source.is_file():
         raise InputError(f"{source}: no such file")
     description, tensors = KINDS[kind](source)
@@ -43,7 +43,7 @@ def import_head(kind: str, source: Path, output: Path) -> Description:
 def _autokeras(source: Path) -> tuple[Description, Tensors]:
     """LAION's NSFW detectors for ViT-L/14 and ViT-B/32: zips of a TensorFlow SavedModel."""
     head = read_autokeras(source)
-    # Keras divides by the root of the variance, and by no less than its epsilon.
+    # Keras divides by the root of the variance, or by its epsilon if that is larger.
     std = np.maximum(np.sqrt(head.variance), np.float32(1e-7))
     tensors: Tensors = {"mean": head.mean, "std": std}
     for layer, (weight, bias) in enumerate(head.layers):
@@ -58,7 +58,7 @@ def _autokeras(source: Path) -> tuple[Description, Tensors]:
 def _nsfw_h14(source: Path) -> tuple[Description, Tensors]:
     """LAION's NSFW detector for ViT-H/14: no activation after the last layer but one."""
     layers = _linear_layers(_state_dict(source), source, 7)
-    # Two layers with nothing between them are one.
+    # Two layers without an activation between are one.
     (inner, inner_bias), (outer, outer_bias) = (
         (weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers[-2:]
     )
@@ -92,7 +92,7 @@ def _violence(source: Path) -> tuple[Description, Tensors]:
     except (ValueError, EOFError) as error:
         raise InputError(f"{source}: not a .npy file ({error})") from None
     if vectors.ndim != 2 or len(vectors) != 2:
-        raise InputError(f"{source}: {vectors.shape} is no pair of vectors")
+        raise InputError(f"{source}: expected two vectors, found {vectors.shape}")
     layers = [(vectors[::-1].copy(), np.zeros(2, np.float32))]
     return _describe(
         "pviolence", vectors.shape[1], "none", "softmax0", 0.5, licence="MIT", source=_DETECTOR

@@ -36,7 +36,7 @@ def train(
     """Train a head on files and write its folder, with the report beside it.
 
     `space`: of the embeddings; default: that of the config's `embed.model`. UsageError or
-    InputError says what is wrong before anything is written.
+    InputError names a fault before anything is written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
         raise UsageError(
@@ -57,7 +57,7 @@ def train(
 def evaluate(
     head: str, embeddings: Path, labels: Path, columns: Columns, output: Path | None = None
 ) -> tuple[dict[str, Any], Examples]:
-    """Measure a head on files; of a table with a split, on the rows held out."""
+    """Measure a head on files; if the table has a split, on the rows held out."""
     loaded = load_head(head)
     if loaded.description.image is not None:
         raise UsageError(f"{head}: reads images, not embeddings; it cannot be measured here")

@@ -1,4 +1,4 @@
-"""How good a head is on samples that it has not seen; pure functions of scores and labels."""
+"""Measures a head on samples that it has not seen; pure functions of scores and labels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 BINS = 10
-"""Of the calibration: equal parts of 0 … 1."""
+"""Bins of the calibration: equal parts of 0 … 1."""
 ROC_POINTS = 50
 
 
 def classification(scores: Array, labels: Array, threshold: float) -> dict[str, Any]:
     """Measures of probabilities (n,) against labels (n,) of 0 and 1, both classes present.
 
-    A score of at least `threshold` answers yes. Shares are 0 … 1; a precision without any yes is 0.
+    A score of at least `threshold` answers yes. Shares are 0 … 1; without a yes precision is 0.
     """
     scores, truth = scores.astype(np.float64), labels > 0.5
     told = scores >= threshold
@@ -81,7 +81,7 @@ def regression(scores: Array, labels: Array) -> dict[str, Any]:
 
 
 def auc(scores: Array, truth: NDArray[np.bool_]) -> float:
-    """Share of (positive, negative) pairs that the scores order rightly; a tie is half."""
+    """Share of (positive, negative) pairs that the scores order correctly; a tie is half."""
     n, m = int(truth.sum()), int((~truth).sum())
     return float((ranks(scores)[truth].sum() - n * (n + 1) / 2) / (n * m))
 
@@ -117,7 +117,7 @@ def _pearson(x: Array, y: Array) -> float:
 
 
 def _calibration(scores: Array, truth: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """By tenths of the score: what it says on average, and how many are positive indeed."""
+    """By tenths of the score: its mean, and how many samples are positive."""
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     return [
         {
@@ -137,7 +137,7 @@ def _roc(scores: Array, truth: NDArray[np.bool_]) -> tuple[list[float], list[flo
     distinct, where = np.unique(-scores, return_inverse=True)
     yes = np.bincount(where, weights=truth, minlength=len(distinct)).cumsum() / truth.sum()
     no = np.bincount(where, weights=~truth, minlength=len(distinct)).cumsum() / (~truth).sum()
-    # Evenly along the curve's length, so that its corner is well drawn.
+    # Evenly along the curve's length, so that its corner has enough points.
     length = yes + no
     wanted = np.linspace(length[0], length[-1], min(ROC_POINTS, len(distinct)))
     at = np.unique(np.searchsorted(length, wanted).clip(0, len(distinct) - 1))

@@ -1,4 +1,4 @@
-"""Where LAION's heads are published, and how a config's missing ones are brought from there."""
+"""Addresses of LAION's published heads, and the download of those that a config lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from laion_hpc.models.folders import resolve_folder
 from laion_hpc.web.fetch import fetch
 
 ATTEMPTS = 3
-"""A head is small, and a machine without internet should say so soon."""
+"""A head is small, and a machine without internet should fail soon."""
 
 IMAGES = "images"
 """The space of a head that reads images."""
@@ -34,7 +34,7 @@ class Published:
     kind: str
     url: str
     sha256: str = ""
-    """Empty where it is not known: what was fetched is then taken on trust."""
+    """Empty if unknown: then the fetched file is not checked."""
 
 
 HEADS: dict[tuple[str, str], Published] = {
@@ -75,14 +75,14 @@ HEADS: dict[tuple[str, str], Published] = {
 
 
 def missing_heads(config: Config) -> list[str]:
-    """The heads of a config that are not there, as it names them."""
+    """The heads of a config that are missing, by their names in it."""
     return [head for head in config.tag.heads if not (resolve_folder(head) / DESCRIPTION).is_file()]
 
 
 def fetch_heads(config: Config) -> list[str]:
-    """Bring the heads of a config that are missing and are LAION's; returns their names.
+    """Fetch the missing heads of a config that are LAION's; returns their names.
 
-    `embed.model` (or `tag.space`) tells which head is meant. InputError for a head that is not
+    `embed.model` (or `tag.space`) decides which head is meant. InputError for a head that is not
     published; LaionHpcError if it cannot be reached or is not what it should be.
     """
     missing = missing_heads(config)

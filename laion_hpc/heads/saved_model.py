@@ -1,8 +1,8 @@
 """Reads AutoKeras' NSFW heads from their published zip files, without TensorFlow.
 
 A SavedModel keeps its weights in a checkpoint (a LevelDB table of protocol buffers over one file
-of raw numbers), and its vocabularies as constants of the graph. Only what these heads need of
-either format is read here.
+of raw numbers), and its vocabularies as constants of the graph. This module
+reads only what these heads need of both formats.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AutoKerasHead:
     layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]]
     """(in, out) weights and (out,) bias of each layer."""
     vocabularies: dict[int, list[str]]
-    """By the dimension that is looked up: its words; a word's number is its position from 1."""
+    """By dimension: its words; a word's number is its position from 1."""
 
 
 def read_autokeras(path: Path) -> AutoKerasHead:
@@ -66,7 +66,7 @@ def read_autokeras(path: Path) -> AutoKerasHead:
 def _variables(index: bytes, data: bytes) -> dict[str, NDArray[np.float32]]:
     """The float variables of a checkpoint by name."""
     if not index.endswith(_TABLE_MAGIC):
-        raise ValueError("variables.index is no checkpoint index")
+        raise ValueError("variables.index is not a checkpoint index")
     footer = index[-_FOOTER_BYTES:]
     at = 0
     for _ in range(2):  # the handle of the meta index
@@ -114,7 +114,7 @@ def _vocabularies(saved_model: bytes, metadata: bytes) -> dict[int, list[str]]:
     """The words of each dimension that the encoding calls `int`, in the order of the graph."""
     found = re.search(rb'"encoding": (\[[^\]]*\])', metadata)
     if found is None:
-        raise ValueError("keras_metadata.pb tells of no encoding")
+        raise ValueError("keras_metadata.pb has no encoding")
     dimensions = [i for i, kind in enumerate(json.loads(found[1])) if kind == "int"]
     meta_graph = _first(saved_model, 2)
     graph = _first(meta_graph, 2)

@@ -1,4 +1,4 @@
-"""Whose embeddings a head reads: heads of one space say nothing of embeddings of another.
+"""The model whose embeddings a head reads: a head fits the embeddings of one space only.
 
 A space is called `ARCHITECTURE/TAG` as in open_clip, without -quickgelu (the same weights), such
 as `ViT-L-14/openai`; a model from a folder without a tag has its `name`.
@@ -25,7 +25,7 @@ def space_of_embeddings(folder: Path, config: Config) -> str:
     """The space of the embeddings of a block, or of a folder of blocks: `tag.space`, else that of
     `embed.model`.
 
-    UsageError if `embed` made them by another config than this, so that its model may be another.
+    UsageError if `embed` made them with another config: its model may be another.
     """
     if config.tag.space:
         return config.tag.space
@@ -35,8 +35,8 @@ def space_of_embeddings(folder: Path, config: Config) -> str:
         made_by = ledger.read(manifest).config
         if made_by not in ("", digest(config, "embed")):
             raise UsageError(
-                f"{manifest.parent}: embedded by another config than this one, so that "
-                "`embed.model` may not be its model: give the config that `embed` was given, or "
+                f"{manifest.parent}: embedded with another config, so `embed.model` "
+                "may not be its model: give the config that `embed` had, or "
                 "name the model of the embeddings in tag.space"
             )
     return space_of(config.embed.model)
@@ -45,8 +45,8 @@ def space_of_embeddings(folder: Path, config: Config) -> str:
 def check_space(head: Description, *, space: str, width: int | None, whose: str) -> None:
     """UsageError, naming both, if a head reads other embeddings than these.
 
-    `space` and `width` (None: not known yet) are those of the embeddings, `whose` says which they
-    are. Heads that read images fit all.
+    `space` and `width` (None: not known yet) are those of the embeddings, which `whose` names.
+    Heads that read images fit all.
     """
     if head.image is not None or (head.space == space and width in (None, head.width)):
         return
@@ -60,7 +60,7 @@ def check_space(head: Description, *, space: str, width: int | None, whose: str)
 
 
 def check_config(config: Config) -> None:
-    """UsageError if a head of a config, all of which are there, is damaged or of another space."""
+    """UsageError if a head of a config is damaged or of another space; all must be there."""
     space = config.tag.space or space_of(config.embed.model)
     for name in config.tag.heads:
         head = load_head(name).description

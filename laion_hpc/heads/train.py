@@ -1,4 +1,4 @@
-"""Trains a head on labelled embeddings: a small network of linear layers, as LAION's heads are."""
+"""Trains a head on labelled embeddings: a small network of linear layers, like LAION's heads."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from laion_hpc.heads.fit import Schedule, Shape, Tensors, chunks, fit
 from laion_hpc.heads.head import Description, Head, assemble
 
 CLASSES, VALUES = "classes", "values"
-"""What labels are: 0 and 1, or real numbers."""
+"""Kinds of labels: 0 and 1, or real numbers."""
 
 LAYERS: dict[str, tuple[int, ...]] = {CLASSES: (64, 512, 256), VALUES: (1024, 128, 64, 16)}
 """Widths between input and output: of LAION's NSFW head for ViT-L/14, of its aesthetic head v2."""
 
 _FEWEST = 2
-"""Samples of a class that either part of the split needs."""
+"""Samples of a class that each part of the split needs."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a head is trained; None: what suits the labels."""
+    """Settings of the training; None: a value that suits the labels."""
 
     layers: tuple[int, ...] | None = None
     """Widths of the layers between input and output; none at all: a linear head."""
@@ -35,11 +35,11 @@ class Settings:
     dropout: float = 0.1
     schedule: Schedule = field(default_factory=Schedule)
     balance: bool = True
-    """Both classes weigh the same, however rare one is."""
+    """Both classes weigh the same, even if one is rare."""
     standardise: bool = True
     """Subtract the mean and divide by the standard deviation of each number of the embedding."""
     held_out: float = 0.1
-    """Of the split: a share below 1, or a number of samples."""
+    """Size of the held-out part: a share below 1, or a number of samples."""
     seed: int = 0
     threshold: float = 0.5
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -47,7 +47,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trained:
-    """A head and how good it is."""
+    """A head and its measures."""
 
     description: Description
     tensors: Tensors
@@ -60,8 +60,8 @@ def train_head(
 ) -> Trained:
     """Train a head for `column` on embeddings of `space`; the same inputs give the same head.
 
-    Labels that are all 0 or 1 make a head of probabilities, others one of values. InputError if
-    the labels cannot be learnt from; UsageError if the settings cannot be met.
+    Labels that are all 0 or 1 make a head of probabilities, other labels a head of values.
+    InputError if no head can learn from the labels; UsageError if the settings are invalid.
     """
     _check(settings)
     kind = kind_of(examples.labels)
@@ -116,22 +116,22 @@ def train_head(
 
 
 def evaluate(head: Head, examples: Examples, rows: NDArray[np.bool_] | None = None) -> Any:
-    """How good a head is on examples, or some of them: `measure.classification` or `.regression`.
+    """Measure a head on examples, or some: `measure.classification` or `.regression`.
 
-    InputError if the labels do not suit the head or do not tell anything.
+    InputError if the labels do not suit the head or are all the same.
     """
     x, labels = examples.embeddings, examples.labels
     if rows is not None:
         x, labels = x[rows], labels[rows]
     if len(np.unique(labels)) < 2:
-        raise InputError(f"the labels are all {labels[0]:g}: nothing can be measured with them")
+        raise InputError(f"the labels are all {labels[0]:g}: they measure nothing")
     scores = np.concatenate([head.scores(part) for part in chunks(x)])
     threshold = head.description.threshold
     if threshold is None:
         return measure.regression(scores, labels)
     if kind_of(labels) != CLASSES:
         raise InputError(
-            f"the head {head.description.name} has a threshold, so that labels must be 0 and 1"
+            f"the head {head.description.name} has a threshold, so labels must be 0 and 1"
         )
     return measure.classification(scores, labels, threshold)
 
@@ -196,6 +196,6 @@ def _check_parts(labels: NDArray[np.float64], held_out: NDArray[np.bool_], kind:
 
 
 def _summary(measures: dict[str, Any]) -> dict[str, Any]:
-    """Of the samples that were trained on, the few numbers that show overfitting."""
+    """The few numbers of the training samples that show overfitting."""
     kept = ("samples", "positive", "accuracy", "auc", "root_mean_square_error", "r2")
     return {name: measures[name] for name in kept if name in measures}

@@ -63,8 +63,7 @@ def load(
 
     `device`: auto (a GPU if there is one), cpu or cuda. `precision`: auto (fp16 on a GPU, fp32 on
     a CPU), fp32, bf16 or fp16. `compile`: fuse the image tower's kernels, on a GPU. On a CPU torch
-    is set to one thread per process, so that the number of processes or cores changes no bit of
-    the results.
+    uses one thread per process: the number of processes or cores changes no bit of the results.
 
     Raises InputError that names the command to run if files are missing or are not this model's;
     UsageError for a device or precision that this machine does not have.

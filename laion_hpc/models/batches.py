@@ -1,4 +1,4 @@
-"""A shard's images and texts through a tower, in batches, several under way at once on a GPU."""
+"""Embeds a shard's images and texts in batches; on a GPU several are under way at once."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def embed_images(
     """Embed the images of a shard in batches of `size`.
 
     `keys` are the keys of all samples in order: InputError if the tar holds others. `scaled`
-    decodes large JPEGs small. `view` sees each decoded image as well. Which images share a batch
-    depends on nothing but the images and `size`: so do the bits of the results.
+    decodes large JPEGs small. `view` sees each decoded image as well. The images and `size`
+    alone decide which images share a batch, and so the bits of the results.
 
     On a GPU other processes decode (`models/feeding.py`).
     """
@@ -82,7 +82,7 @@ def embed_images(
 def embed_texts(texts: Sequence[str], tower: Tower, size: int) -> Vectors:
     """Texts in batches of `size` -> (n, width) in their order.
 
-    Texts of about the same length share a batch, so that few are padded.
+    Texts of about the same length share a batch: so few are padded.
     """
     order = np.array(sorted(range(len(texts)), key=lambda row: (len(texts[row]), row)), np.int64)
     parts = Queue(tower.width)
@@ -100,7 +100,7 @@ def _prepared(
 ) -> Iterator[Result]:
     """`prepare` of each image, in order; of up to `ahead` of them at a time, on all cores."""
     if not ahead:
-        # Threads would only take turns with the model: on a CPU, processes share the shards.
+        # Threads only take turns with the model: on a CPU, processes share the shards.
         yield from map(prepare, images)
         return
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -1,4 +1,4 @@
-"""What runs in a process that decodes: it takes tasks from a pipe until the pipe ends."""
+"""The loop of a process that decodes: it takes tasks from a pipe until the pipe ends."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from laion_hpc.models.tar_index import Span, TarIndex, index_tar
 from laion_hpc.runtime.work import die_with
 
 NICENESS = 5
-"""The process that talks to the GPU goes first."""
+"""The process that uses the GPU goes first."""
 
 OPEN_TARS = 8
 
 
 class Desk:
-    """What a process keeps between tasks: the shared memory and the tars it has open."""
+    """State of a process between tasks: the shared memory and the open tars."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self.memory = memory
@@ -58,12 +58,12 @@ class Desk:
 
 
 def index(_desk: Desk, tar: Path) -> TarIndex:
-    """Task: where the images of a tar lie."""
+    """Task: the places of the images in a tar."""
     return index_tar(tar, IMAGE_EXTENSIONS)
 
 
 Recipe = tuple[Geometry, int | None, Callable[[Image.Image], Any] | None]
-"""Geometry of the model; `least` of `decode`; what else looks at each image."""
+"""Geometry of the model; `least` of `decode`; a view of each image."""
 
 
 def decode_some(
@@ -95,8 +95,8 @@ def decode_some(
 
 
 def serve(connection: Connection, descriptor: int, room: int, parent: int) -> None:
-    """Run the tasks that come through `connection`, and send what they return or raise."""
-    # Ctrl-C goes to the whole group; the leader alone decides what happens then.
+    """Run the tasks from `connection`, and send what they return or raise."""
+    # Ctrl-C goes to the whole group; the leader alone handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A process of a pool has another handler, which a spawned one does not inherit, but a set mask.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -123,7 +123,7 @@ def serve(connection: Connection, descriptor: int, room: int, parent: int) -> No
 
 
 def _sendable(error: Exception) -> Exception:
-    """`error`, or its text where it would not arrive: some exceptions cannot be unpickled."""
+    """`error`, or its text: some exceptions cannot be unpickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

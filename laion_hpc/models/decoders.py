@@ -1,7 +1,7 @@
-"""Processes that read and decode for one that talks to a GPU, and the memory they share with it.
+"""Processes that read and decode for one that uses a GPU, and the memory they share with it.
 
-Threads would share one interpreter, which decodes some 700 images a second however many cores there
-are. The processes never import torch. The memory has no name: nothing is left of it, whoever dies.
+Threads share one interpreter, which decodes some 700 images a second on any number of cores. The
+processes never import torch. The memory has no name: if a process dies, nothing is left of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from laion_hpc.errors import LaionHpcError
 from laion_hpc.models.decoder_process import serve
 
 IN_HAND = 2
-"""Tasks that a process holds: the next one is there when it has finished one."""
+"""Tasks that a process holds: after one it has the next."""
 
 
 @dataclass(order=True)
@@ -44,13 +44,13 @@ class _Worker:
 
 
 class Decoders:
-    """`workers` processes and `room` bytes that they and this one see."""
+    """`workers` processes, and `room` bytes that they share with this one."""
 
     def __init__(self, workers: int, room: int, *, in_hand: int = IN_HAND) -> None:
         """`in_hand`: tasks that a process holds.
 
-        It must be 1 where tasks and results can both fill a pipe (some 100 kB). With 2, this one
-        could be sending a task while the other sends a result, and neither would read.
+        It must be 1 where tasks and results can both fill a pipe (some 100 kB). With 2, each
+        of the two could wait for the other: one sends a task, the other a result, and none reads.
         """
         self._in_hand = in_hand
         self._descriptor = os.memfd_create("laion-hpc-pixels")
@@ -61,7 +61,7 @@ class Decoders:
         self._waiting: list[_Task] = []
         self._workers: list[_Worker] = []
         self.failure: LaionHpcError | None = None
-        """Why no more tasks are taken."""
+        """The reason to take no more tasks."""
         self._wake, self._woken = get_context("spawn").Pipe()
         started = Event()
         # Linux ends the processes with the *thread* that started them (`die_with`): this one stays.
@@ -95,7 +95,7 @@ class Decoders:
         return future
 
     def close(self, reason: str = "decoding was stopped") -> None:
-        """End the processes; whoever waits for a task gets an error."""
+        """End the processes; threads that wait for a task get an error."""
         self._fail(LaionHpcError(reason))
         with contextlib.suppress(OSError):
             self._wake.send(None)
@@ -108,7 +108,7 @@ class Decoders:
                 return
             task = heapq.heappop(self._waiting)
             worker.in_hand[task.message[0]] = task
-            # If it is dead, the thread finds out, and what this task is told is the same.
+            # If it is dead, the thread finds out, and this task gets the same error.
             with contextlib.suppress(OSError):
                 worker.connection.send(task.message)
 
@@ -133,7 +133,7 @@ class Decoders:
             while not self.failure:
                 self._collect()
         except Exception as error:
-            # Without this thread no future would ever get a result.
+            # Without this thread no future gets a result.
             self._fail(LaionHpcError(f"decoding failed: {type(error).__name__}: {error}"))
         finally:
             for worker in self._workers:
@@ -168,7 +168,7 @@ class Decoders:
             if self.failure:
                 return
             self.failure = error
-            # Whoever waits for the dead one hears it before the others.
+            # Who waits for the dead one gets the error first.
             workers = sorted(self._workers, key=lambda worker: worker is not first)
             tasks = [task for worker in workers for task in worker.in_hand.values()]
             tasks += self._waiting
@@ -185,11 +185,11 @@ def _death(worker: _Worker) -> LaionHpcError:
     code = worker.process.exitcode
     if code == -SIGKILL:
         return LaionHpcError(
-            f"a process that decodes was killed{at} (exit code {code}), most likely for want of "
+            f"a process that decodes was killed{at} (exit code {code}), most likely for lack of "
             "memory; ask for more memory or fewer processes and run the same command again"
         )
     return LaionHpcError(
-        f"a process that decodes ended{at} (exit code {code}); what it wrote above says why"
+        f"a process that decodes ended{at} (exit code {code}); see its message above"
     )
 
 

@@ -1,9 +1,8 @@
-"""A shard's images through a tower on a GPU, decoded by other processes.
+"""Embeds a shard's images on a GPU, while other processes decode them.
 
 Several threads of one process embed a shard each, through one feeder. Their images are decoded in
-the order of the shards, and go to the device in that order: while the last batches of one shard
-are computed, the next one's are ready, and what follows for the one before (texts, files) goes on
-beside it.
+the order of the shards, and go to the device in that order. While the last batches of one shard
+are computed, those of the next are ready, and the one before ends (texts, files).
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ from laion_hpc.models.tar_index import TarIndex
 View = TypeVar("View")
 
 SHARDS_AT_A_TIME = 3
-"""One whose images go to the device, one being decoded ahead, one that ends: texts, files."""
+"""One whose images go to the device, one that is decoded ahead, one that ends (texts, files)."""
 
 CHUNK = 16
 """Images of a task."""
 
 BATCHES_AHEAD = 2
-"""Batches of a shard that are decoded before they are asked for."""
+"""Batches of a shard that are decoded ahead."""
 
 
 class FedTower(Protocol):
-    """A tower that takes images as rows of pixels, as they lie in memory."""
+    """A tower that takes images as rows of pixels."""
 
     width: int
     """Length of an embedding."""
@@ -60,17 +59,17 @@ class FedTower(Protocol):
     def begin_frames(self, frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         """Begin to embed a buffer's first images (n, height, width, 3) -> (n, width).
 
-        The function returned waits for the result; until then the buffer must stay as it is.
+        The function returned waits for the result; until then the buffer must not change.
         """
 
 
 @dataclass(frozen=True)
 class _Lane:
-    """What a shard has for itself: its place in the order, and slots of the shared memory."""
+    """A shard's place in the order, and its slots of the shared memory."""
 
     number: int
     slots: range
-    """Where slots of one chunk begin, bytes."""
+    """Starts of the slots of one chunk, bytes."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class _Chunk:
     rows: list[int]
     """Their positions in the shard."""
     pixels: NDArray[np.uint8]
-    """(at least as many, height, width, 3); overwritten once the next chunk is asked for."""
+    """(at least as many, height, width, 3); the next chunk overwrites it."""
     views: list[Any]
     """What the recipe's view gave for each, if it has one."""
 
@@ -157,7 +156,7 @@ class Feeder:
     def _decoding(
         self, tar: Path, found: TarIndex, lane: _Lane, recipe: Recipe
     ) -> Iterator[Iterator[_Chunk]]:
-        """Chunks of decoded images in order; some are begun at once, before any is asked for."""
+        """Chunks of decoded images in order; some begin at once, ahead of their use."""
         free = deque(lane.slots)
         firsts = iter(range(0, len(found.spans), CHUNK))
         waiting: deque[tuple[int, int, Future[tuple[list[int], list[Any]]]]] = deque()
@@ -185,7 +184,7 @@ class Feeder:
             begin()
             yield chunks()
         finally:
-            # After an error, nobody may write into the slots when another shard has them.
+            # After an error, no task may write into slots that another shard has.
             for _, _, future in waiting:
                 future.exception()
 

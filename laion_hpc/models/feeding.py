@@ -1,6 +1,6 @@
-"""Who decodes for whom: on a GPU, few processes talk to it and the other cores decode for them.
+"""Shares the work of decoding: few processes use the GPU, and the other cores decode for them.
 
-On a CPU nothing of this is in use: there, processes share the shards.
+On a CPU this is not used: there, processes share the shards.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SWITCH = "LAION_HPC_DECODE_IN"
 talks to the GPU."""
 
 SWITCH_SECONDS = 0.0005
-"""For how long one of the threads may keep the interpreter while another wants it."""
+"""How long a thread may keep the interpreter while another waits for it."""
 
 _NODES_OF_GPUS = ("nvidia[0-9]*", "kfd", "dxg")
-"""Files in /dev where a driver for GPUs runs: NVIDIA's, AMD's, Windows'."""
+"""Files in /dev of GPU drivers: NVIDIA's, AMD's, Windows'."""
 
 Shard = TypeVar("Shard")
 Result = TypeVar("Result")
@@ -64,7 +64,7 @@ def cores_of_rank(bound: int, on_node: int, ranks: int) -> int:
 
 
 def ranks_on_node(environment: Mapping[str, str]) -> int:
-    """How many ranks the launcher has started here: Open MPI, Hydra (MPICH), SLURM."""
+    """The number of ranks that the launcher started here: Open MPI, Hydra (MPICH), SLURM."""
     names = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
     for name in names:
         # SLURM writes 4(x2),3 for two nodes of four tasks and one of three.
@@ -88,7 +88,7 @@ def groups(count: int, sharing: int) -> list[range]:
 
 @contextmanager
 def team(processes: int, device: str) -> Iterator[work.Team]:
-    """As `work.team`; where a GPU is used, `processes` counts those that decode, too.
+    """As `work.team`; with a GPU, `processes` counts those that decode, too.
 
     1 means all cores of the job. An MPI rank decodes on the cores that its launcher gave it.
     """
@@ -103,7 +103,7 @@ def team(processes: int, device: str) -> Iterator[work.Team]:
 
 @contextmanager
 def without_models(team: work.Team) -> Iterator[work.Team]:
-    """A team for work that needs no GPU: on all cores again, if a GPU made `team` small."""
+    """A team for work without a GPU: on all cores again, if a GPU made `team` small."""
     if team.cores and team.cores > team.size:
         with work.team(team.cores) as wide:
             yield wide
@@ -121,8 +121,8 @@ def map_shards(
 ) -> list[Result]:
     """`team.map` for a function with a model on `device`.
 
-    On a GPU each process works on several shards at a time, in threads, so that it never stands
-    still between two of them (`models/feeder.py`).
+    On a GPU each process works on several shards at a time, in threads: so it does not pause
+    between two of them (`models/feeder.py`).
     """
     if not feeds(device):
         return team.map(function, shards, label=label, unit="shards")
@@ -154,7 +154,7 @@ def _together(
 ) -> list[Result]:
     from laion_hpc.models.feeder import SHARDS_AT_A_TIME
 
-    # The thread at the device must not wait 5 ms for the interpreter each time it wants it back.
+    # The thread at the device must not wait 5 ms for the interpreter each time.
     _share.interrupted = False
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -166,7 +166,7 @@ def _together(
             shown.advance()
         return [future.result() for future in futures]
     except Exception:
-        # Shards that are under way end as they would in other processes.
+        # Shards that are under way go on to their end, as in other processes.
         pool.shutdown(cancel_futures=True)
         raise
     except BaseException:
@@ -180,15 +180,15 @@ def _together(
 
 
 class _Share:
-    """What this process may take of the node."""
+    """The part of the node that this process may use."""
 
     cores: int | None = None
     sharing: int = 1
     interrupted: bool = False
-    """Whether threads that still run must come to an end."""
+    """Whether threads that still run must end."""
 
     def decoders(self) -> int:
-        """How many processes decode for this one."""
+        """The number of processes that decode for this one."""
         if self.cores:
             return decoders(self.cores, self.sharing)
         bound = len(os.sched_getaffinity(0))

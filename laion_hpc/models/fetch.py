@@ -1,4 +1,4 @@
-"""Brings models from the hub into the folder of models, as folders that load without a network."""
+"""Fetches models from the hub, into folders that load without a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT_MODEL = "text_model"
 
 
 def fetch(config: ModelConfig, config_file: str) -> bool:
-    """Bring one model and enter it in the lock file; False if it is there and whole already.
+    """Fetch one model and enter it in the lock file; False if it is there and complete already.
 
     UsageError for a name or tag that does not exist; LaionHpcError if the hub cannot be reached.
     """
@@ -52,8 +52,8 @@ def fetch(config: ModelConfig, config_file: str) -> bool:
 def import_weights(weights: Path, *, name: str, like: str, output: Path) -> None:
     """Make a folder of an open_clip weights file.
 
-    A weights file says neither which activation it was trained with (QuickGELU or GELU) nor its
-    mean and std. `like` is a tag of open_clip whose weights were trained the same way.
+    A weights file does not state its activation (QuickGELU or GELU), mean and std. `like` is
+    a tag of open_clip whose weights were trained the same way.
     """
     if not weights.is_file():
         raise InputError(f"{weights}: no such weights file")
@@ -75,7 +75,7 @@ def _fetch_open_clip(config: ModelConfig, folder: Path) -> None:
 
 
 def _registered(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """open_clip's entry of a tag and its model_cfg; refused where their activations differ."""
+    """open_clip's entry of a tag and its model_cfg; UsageError if their activations differ."""
     ensure_torchvision()
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
@@ -121,7 +121,7 @@ def _write_folder(
     name = "open_clip_model.safetensors" if safe else "open_clip_pytorch_model.bin"
     shutil.copyfile(weights, folder / name)
     preprocess = merge_preprocess_dict(PreprocessCfg(), tag)
-    preprocess.pop("size", None)  # the architecture says it
+    preprocess.pop("size", None)  # the architecture has it
     description = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(description, indent=2) + "\n")
 
@@ -142,7 +142,7 @@ def _snapshot(name: str, folder: Path) -> None:
     ]
     snapshot_download(name, local_dir=str(folder), ignore_patterns=other)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    # Pickles that have a safetensors twin are dead weight.
+    # Pickles that have a safetensors twin are not needed.
     for pickle in folder.rglob("pytorch_model.bin"):
         if pickle.with_name("model.safetensors").is_file():
             pickle.unlink()

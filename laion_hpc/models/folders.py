@@ -1,4 +1,4 @@
-"""Where the folders that a config names lie on this machine."""
+"""Finds the folders that a config names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def resolve_folder(name: str) -> Path:
     """The path of a folder (or file) that a config names.
 
     `package:demo/models/english` lies inside the installed package; anything else is a path,
-    relative to the current folder, `~` being the home folder.
+    relative to the current folder; `~` is the home folder.
     """
     if name.startswith(PACKAGE):
         return Path(__file__).resolve().parent.parent / name.removeprefix(PACKAGE)
@@ -20,5 +20,5 @@ def resolve_folder(name: str) -> Path:
 
 
 def models_folder() -> Path:
-    """Where fetched models are kept: $LAION_HPC_MODELS, else `models` in the current folder."""
+    """The folder of fetched models: $LAION_HPC_MODELS, else `models` in the current folder."""
     return Path(os.environ.get("LAION_HPC_MODELS") or "models").expanduser()

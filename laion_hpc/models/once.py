@@ -1,4 +1,4 @@
-"""Functions whose last result is kept, also where several threads come first at the same time."""
+"""Functions that keep their last result, also if several threads call at the same time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Once(Protocol, Generic[Arguments, Kept]):
     """A function with a memory of one result."""
 
     def __call__(self, *arguments: Arguments.args, **more: Arguments.kwargs) -> Kept:
-        """The result for these arguments, made only if they are others than last time."""
+        """The result for these arguments; it is made only if they changed."""
 
     def cache_clear(self) -> None:
         """Forget it."""
 
 
 def once(function: Callable[Arguments, Result]) -> Once[Arguments, Result]:
-    """Keep the last result: `lru_cache` of one, which alone would let two threads load a model."""
+    """Keep the last result: `lru_cache` of one, which alone lets two threads load a model."""
     kept = lru_cache(maxsize=1)(function)
     lock = Lock()
 

@@ -55,7 +55,7 @@ class OpenClipTower:
             self._tokenize = open_clip.get_tokenizer(source, **tokenizer)
         except Exception as error:  # of torch, safetensors, pickle, json, transformers …
             raise InputError(
-                f"{folder}: not a whole open_clip model: {first_lines(error)}"
+                f"{folder}: the open_clip model is incomplete: {first_lines(error)}"
             ) from error
         _refuse_altered(model, folder)
         self._model = model.eval().requires_grad_(False)
@@ -102,7 +102,7 @@ class OpenClipTower:
     def begin_frames(self, frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         """Begin to embed a buffer's first images (n, height, width, 3) -> (n, width).
 
-        The function returned waits for the result; until then the buffer must stay as it is.
+        The function returned waits for the result; until then the buffer must not change.
         """
         return self._begin(torch.from_numpy(frames), self._encode_frames)
 
@@ -124,14 +124,14 @@ class OpenClipTower:
         return self._begin(tokens, self._texts.encode)
 
     def begin_tokens(self, tokens: NDArray[np.int32]) -> Callable[[], NDArray[np.float32]]:
-        """`begin_texts` of what the tokenizer made of them, (n, context length)."""
+        """`begin_texts` of tokens (n, context length) from the tokenizer."""
         trimmed = self._texts.trim(torch.from_numpy(tokens).long())
         return self._begin(trimmed, self._texts.encode)
 
     def _begin(
         self, inputs: torch.Tensor, encode: Callable[[torch.Tensor], torch.Tensor]
     ) -> Callable[[], NDArray[np.float32]]:
-        """Send a batch on its way; on a GPU copies and kernels are queued, and nothing waits."""
+        """Start a batch; on a GPU copies and kernels are queued, and nothing waits."""
         if not len(inputs):
             return lambda: np.empty((0, self.width), np.float32)
         if self._copies is None:
@@ -163,7 +163,7 @@ class OpenClipTower:
         return wait
 
     def _encode_frames(self, frames: torch.Tensor) -> torch.Tensor:
-        # In the order of memory that `_encode_pixels` always gets: other kernels, other last bits.
+        # The same memory order as `_encode_pixels` gets: other kernels give other last bits.
         return self._encode_pixels(frames.permute(0, 3, 1, 2).contiguous())
 
     def _encode_pixels(self, batch: torch.Tensor) -> torch.Tensor:
@@ -175,7 +175,7 @@ class OpenClipTower:
         return self._encode_image(batch)[:count]
 
     def _normalise_and_encode(self, batch: torch.Tensor) -> torch.Tensor:
-        # Bytes travel, floats do not. The same operations in the same order as torchvision's
+        # Copies are of bytes, not floats. The same operations in the same order as torchvision's
         # ToTensor and Normalize: the same bits.
         pixels = batch.float().div(255).sub(self._mean).div(self._std)
         found: torch.Tensor = self._model.encode_image(pixels.to(self._dtype))
@@ -186,9 +186,9 @@ class OpenClipTower:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """open_clip_config.json; InputError if it is missing or leaves the normalisation open.
+    """open_clip_config.json; InputError if it is missing or has no mean and std.
 
-    open_clip falls back to OpenAI's mean and std without a word: wrong for many LAION-2B weights.
+    open_clip then takes OpenAI's mean and std without a warning: wrong for many LAION-2B weights.
     """
     path = folder / CONFIG
     try:
@@ -205,7 +205,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     if not complete or not all(len(normalisation.get(k) or ()) == 3 for k in ("mean", "std")):
         raise InputError(
             f"{path}: preprocess_cfg must give mean and std of the training (three numbers each): "
-            "OpenAI's differ from the 0.5 of some LAION-2B weights, and nothing else tells which"
+            "OpenAI's differ from the 0.5 of some LAION-2B weights, and no other file has them"
         )
     return description
 
@@ -246,7 +246,7 @@ def _geometry(transform: Any) -> Any:
 
 
 def _refuse_altered(model: Any, folder: Path) -> None:
-    """Refuse weights that open_clip had to bend into shape, or that are no numbers."""
+    """Refuse weights that open_clip had to resize, or that are not finite."""
     mine = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     for name, shape in _stored_shapes(folder).items():
         # open_clip stretches position embeddings of another image size or context length.

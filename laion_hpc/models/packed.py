@@ -1,9 +1,9 @@
-"""A transformer's matrix products on a CPU through oneDNN, its weights packed once.
+"""Computes a transformer's matrix products on a CPU with oneDNN; weights are packed once.
 
 In fp32 torch multiplies with MKL, which is slow on CPUs that are not Intel's: 100 against 235
 GFLOP/s on a Zen 5 core. In bf16 its own attention takes a slow path for some lengths. The results
-agree to the last bits. A model in bf16 stays as it is where oneDNN cannot pack it: torch then
-multiplies by itself, slowly and as well.
+agree to the last bits. A model in bf16 does not change if oneDNN cannot pack it: torch then
+multiplies by itself, slower and as exactly.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from laion_hpc.models import runtime
 def pack(model: nn.Module) -> None:
     """Replace the linear layers and attentions of a model's transformer blocks by packed ones.
 
-    Only in blocks that are known to call their layers and never to read their weights. Does
-    nothing where torch is built without oneDNN, nor to bf16 where the processor cannot.
+    It changes only blocks that are known to call their layers and never to read their weights. It
+    does nothing if torch is built without oneDNN, or for bf16 if the processor cannot.
     """
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
@@ -45,7 +45,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
-        self.weight = weight.new_empty(0)  # open_clip asks for its dtype; the numbers are packed
+        self.weight = weight.new_empty(0)  # open_clip reads its dtype; the numbers are packed
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self._bias = None if bias is None else bias.detach()
 

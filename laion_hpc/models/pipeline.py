@@ -1,4 +1,4 @@
-"""Batches under way to a device, several at a time, their results in order."""
+"""Several batches under way to a device; their results come in order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Vectors = NDArray[np.float32]
 
 
 class Queue:
-    """Batches under way, their results in order."""
+    """Batches under way; their results come in order."""
 
     def __init__(self, width: int) -> None:
         self._under_way: deque[Callable[[], Vectors]] = deque()
         self._done = [np.empty((0, width), np.float32)]
 
     def add(self, batch: Callable[[], Vectors]) -> None:
-        """Take what waits for a batch; wait for the oldest one if there are too many."""
+        """Add a batch, by its waiting function; wait for the oldest if there are too many."""
         self._under_way.append(batch)
         if len(self._under_way) == BATCHES_UNDER_WAY:
             self._done.append(self._under_way.popleft()())

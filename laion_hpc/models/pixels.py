@@ -1,7 +1,7 @@
-"""From an image to the pixels that a model sees, with Pillow alone.
+"""Turns an image into the pixels for a model, with Pillow alone.
 
-open_clip does the same through torchvision, which imports torch: half a second and some hundred
-megabytes for each process that only decodes.
+open_clip does the same with torchvision, which imports torch: this costs half a second and some
+hundred megabytes in each process that only decodes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Geometry:
     def __call__(self, image: Image.Image) -> Image.Image:
         """An RGB image -> one of width x height.
 
-        ValueError from Pillow where a side would be rounded to no pixel.
+        ValueError from Pillow if a side is rounded to 0 pixels.
         """
         size = self._resized(*image.size)
         if image.size != size:
@@ -47,7 +47,7 @@ class Geometry:
         return image if window == (0, 0, *image.size) else image.crop(window)
 
     def put(self, image: Image.Image, frame: NDArray[np.uint8]) -> None:
-        """Write what a call gives into `frame` (height, width, 3), in less time."""
+        """Write the result of a call into `frame` (height, width, 3), in less time."""
         # For processes that decode: other importers have no use for compiled loops.
         from laion_hpc.models.resampling import resize
 
@@ -81,8 +81,8 @@ def geometry_of(
 ) -> Geometry | None:
     """The geometry of an open_clip PreprocessCfg; None if this module does not know it.
 
-    `reference` is what open_clip itself does. Both are tried on a few pictures, so that another
-    version of open_clip with another idea of it is not overlooked.
+    `reference` is open_clip's own function. Both are compared on a few pictures: another version of
+    open_clip may do it otherwise.
     """
     size = preprocess.size
     height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
@@ -91,7 +91,7 @@ def geometry_of(
     mode = modes.get(preprocess.resize_mode)
     if mode is None or not isinstance(preprocess.fill_color, int):
         return None
-    # open_clip does not pass the filter on to its way of covering what is no square.
+    # open_clip does not use the filter when it covers a shape that is not square.
     bilinear = preprocess.interpolation == "bilinear" and mode != "shortest"
     resample = Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
     found = Geometry(height, width, mode, int(resample), preprocess.fill_color)

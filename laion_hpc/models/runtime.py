@@ -1,4 +1,4 @@
-"""Device and precision of a model, and the settings that make torch repeat itself."""
+"""Device and precision of a model, and the settings that make torch reproducible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from laion_hpc.errors import UsageError
 from laion_hpc.runtime import console
 
-# What launchers tell a rank about its place on the node: SLURM, Hydra (MPICH), Open MPI.
+# Variables with a rank's number on the node: SLURM, Hydra (MPICH), Open MPI.
 _LOCAL_RANK_VARIABLES = ("SLURM_LOCALID", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 
 
@@ -28,13 +28,13 @@ class Runtime:
 def prepare(device: str, precision: str, *, compile: bool = False) -> Runtime:
     """Choose device and precision, and set torch up for reproducible results.
 
-    UsageError if the machine does not have what was asked for.
+    UsageError if the machine lacks the device or precision.
     """
-    # Results must not hang on a network that happens to be there.
+    # Results must not depend on a network.
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ[name] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # cuBLAS repeats itself only with a fixed workspace, and reads this when it starts.
+    # cuBLAS is reproducible only with a fixed workspace, and reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     import torch
@@ -61,10 +61,10 @@ def computes_bf16() -> bool:
 
 
 def packs_bf16() -> bool:
-    """Whether oneDNN takes packed bf16 weights here: not on an x86-64 without AVX-512, say.
+    """Whether oneDNN takes packed bf16 weights here: for example not on x86-64 without AVX-512.
 
-    oneDNN is asked by a product of two small matrices. What it can do hangs on the processor, on
-    how torch was built and on DNNL_MAX_CPU_ISA; a list of instruction sets would miss one.
+    A product of two small matrices tests it. The answer depends on the processor, on the build of
+    torch and on DNNL_MAX_CPU_ISA; a list of instruction sets can miss one.
     """
     import torch
 
@@ -78,7 +78,7 @@ def packs_bf16() -> bool:
 
 
 def choose(device: str, precision: str, *, gpus: int, rank: int) -> Runtime:
-    """The runtime for what a config asks, on a machine with `gpus` GPUs, as its rank `rank`."""
+    """The runtime for a config, on a machine with `gpus` GPUs, as its rank `rank`."""
     if device == "cuda" and not gpus:
         raise UsageError(
             "device: cuda, but torch sees no GPU here; ask the scheduler for one, or set "

@@ -25,7 +25,7 @@ class SentenceTower:
     """A sentence-transformers model: it embeds texts into the space of a CLIP's images."""
 
     def __init__(self, config: ModelConfig, folder: Path, runtime: Runtime) -> None:
-        ensure_torchvision()  # transformers looks at torchvision when it is imported
+        ensure_torchvision()  # the import of transformers uses torchvision
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
@@ -39,7 +39,7 @@ class SentenceTower:
             )
         except Exception as error:  # of torch, safetensors, pickle, json, transformers …
             raise InputError(
-                f"{folder}: not a whole sentence-transformers model: {first_lines(error)}"
+                f"{folder}: the sentence-transformers model is incomplete: {first_lines(error)}"
             ) from error
         for name, value in model.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):

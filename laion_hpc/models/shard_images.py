@@ -1,4 +1,4 @@
-"""The images of a shard: which members of its tar they are, and how they are decoded."""
+"""Finds the images of a shard in its tar, and decodes them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Images(Generic[View]):
 
 
 def images_of(tar: Path, keys: Sequence[str]) -> Iterator[bytes]:
-    """The encoded images of a shard in order, empty where a sample has none.
+    """The encoded images of a shard in order, empty if a sample has none.
 
     InputError if the tar does not hold these keys in this order.
     """
@@ -70,10 +70,10 @@ def _fewer(tar: Path, found: int, listed: int) -> InputError:
 
 
 def decode(data: bytes, least: int | None = None) -> Image.Image | None:
-    """The image in RGB, or None if it cannot be decoded whole.
+    """The image in RGB, or None if it cannot be decoded completely.
 
     With `least`, a JPEG whose shorter side stays at or above it, in pixels, is decoded at 1/2, 1/4
-    or 1/8 of its size, which libjpeg does in the DCT, for a fraction of the time.
+    or 1/8 of its size: libjpeg does this in the DCT, in a fraction of the time.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:

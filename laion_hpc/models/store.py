@@ -1,7 +1,7 @@
-"""The models that a config names: where they lie, and whether they are what was fetched.
+"""Finds the models that a config names, and checks that they have not changed since the fetch.
 
-`models/lock.json` holds the sizes and SHA-256 of all that `laion-hpc models fetch` brought. A job
-takes a model only if its files are still those.
+`models/lock.json` holds the sizes and SHA-256 of all files that `laion-hpc models fetch` fetched. A
+job uses a model only if its files are still the same.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def named(config: Config) -> dict[str, ModelConfig]:
 
 
 def place(config: ModelConfig) -> str:
-    """Where a fetched model lies in the folder of models, such as open_clip/ViT-L-14/openai."""
+    """Place of a fetched model in the folder of models, such as open_clip/ViT-L-14/openai."""
     tag = f"/{config.pretrained}" if config.pretrained else ""
     return f"{config.library}/{config.name.replace(':', '-')}{tag}"
 
 
 def folder_of(config: ModelConfig, config_file: str | None = None) -> Path:
-    """The folder of a model; InputError, with the command that brings it, if it is not there."""
+    """The folder of a model; InputError, with the command that fetches it, if it is missing."""
     folder = _expected_folder(config)
     if not folder.is_dir():
         raise InputError(missing(config, folder, config_file or "FILE"))
@@ -54,7 +54,7 @@ def folder_of(config: ModelConfig, config_file: str | None = None) -> Path:
 
 
 def missing(config: ModelConfig, folder: Path, config_file: str) -> str:
-    """What to do about a model whose folder is not there."""
+    """The advice for a model whose folder is missing."""
     if config.folder:
         return f"{folder}: no such folder; the config names it as the model {config.name}"
     return (
@@ -75,9 +75,9 @@ def fingerprint(config: ModelConfig, config_file: str | None = None) -> str:
 
 
 def verify(models: Mapping[str, ModelConfig], config_file: str | None) -> None:
-    """Check that every model is there and is what was fetched; `models` by config key.
+    """Check that every model is there and unchanged since its fetch; `models` by config key.
 
-    InputError lists all that are missing or altered and the command that brings them.
+    InputError lists all that are missing or altered and the command that fetches them.
     """
     faults = []
     for key, config in models.items():
@@ -89,7 +89,7 @@ def verify(models: Mapping[str, ModelConfig], config_file: str | None) -> None:
 
 
 def fault_of(config: ModelConfig, config_file: str) -> str:
-    """What is wrong with a model's files, and what to do about it; empty if nothing."""
+    """The fault of a model's files, and what to do; empty if there is none."""
     if found := missing_of(config, config_file):
         return found
     folder = _expected_folder(config)
@@ -99,7 +99,7 @@ def fault_of(config: ModelConfig, config_file: str) -> str:
 
 
 def missing_of(config: ModelConfig, config_file: str) -> str:
-    """What of a model is not there, and what to do; empty if nothing. Reads none of its files."""
+    """What a model lacks, and what to do; empty if nothing. Reads none of its files."""
     folder = _expected_folder(config)
     if not folder.is_dir():
         return missing(config, folder, config_file)
@@ -127,7 +127,7 @@ def entries_of(folder: Path) -> list[Entry]:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return Entry(path.relative_to(folder).as_posix(), path.stat().st_size, digest)
 
-    # What begins with a dot is a downloader's own, what ends in _ a Python cache.
+    # Names that begin with a dot are a downloader's; names that end in _ are Python caches.
     paths = sorted(
         path
         for path in folder.rglob("*")
@@ -150,7 +150,8 @@ def read_lock() -> dict[str, list[Entry]]:
         return {}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path}: not a lock file ({error!r}); remove it and run laion-hpc models fetch again"
+            f"{path}: the lock file is invalid ({error!r}); "
+            "remove it and run laion-hpc models fetch again"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Where the images of a shard lie in its tar, so that any process reads just the bytes it needs."""
+"""Finds the places of a shard's images in its tar: any process reads just the bytes it needs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class TarIndex:
 
     keys: list[str]
     spans: list[Span]
-    """Where the image of each lies."""
+    """The place of each sample's image."""
     identity: tuple[int, int, int]
-    """Inode, time and size of the file: offsets are of this one and no other."""
+    """Inode, time and size of the file that the offsets are for."""
 
 
 def index_tar(path: Path, extensions: tuple[str, ...]) -> TarIndex:
     """Read the headers of a tar; `extensions` of images, the preferred ones first.
 
-    Raises InputError, naming the file, if the tar is missing, cut short or no tar.
+    Raises InputError, naming the file, if the tar is missing, cut short or not a tar.
     """
     try:
         with path.open("rb", buffering=_READ_AHEAD) as stream:
@@ -70,7 +70,7 @@ def _samples(members: list[tuple[str, Span]]) -> Iterator[tuple[str, dict[str, S
 def _plain_members(path: Path, size: int) -> list[tuple[str, Span]] | None:
     """The members of a tar of plain files with short names, 20 times as fast as tarfile.
 
-    None where there is anything else in it, be it damage: tarfile knows what that means.
+    None if it holds anything else, or is damaged: then use tarfile.
     """
     members = []
     with path.open("rb", buffering=_READ_AHEAD) as stream:
@@ -87,7 +87,7 @@ def _plain_members(path: Path, size: int) -> list[tuple[str, Span]] | None:
                 length = int(header[124:136].strip(b" \0"), 8)
             except ValueError:
                 return None
-            if length < 0:  # it would lead back to what has been read
+            if length < 0:  # it would lead back to bytes that were read
                 return None
             # The field of the sum itself counts as eight blanks.
             if sum(header) - sum(header[148:156]) + 8 * 32 != total:

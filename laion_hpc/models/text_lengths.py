@@ -1,4 +1,4 @@
-"""Texts through an open_clip tower without the padding behind them.
+"""Embeds texts with an open_clip tower without the padding behind them.
 
 open_clip pads every text to the context length (77), and alt texts are short: most of the work goes
 into padding that cannot change the result. A causal tower never looks behind the end-of-text
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 STEP = 8
-"""Lengths are rounded up to this multiple: few shapes for the kernels of a GPU to be chosen for."""
+"""Lengths are rounded up to this multiple: a GPU then chooses kernels for few shapes."""
 
 
 class TextEncoder:
@@ -31,7 +31,7 @@ class TextEncoder:
         return tokens[:, : -(-length // STEP) * STEP]
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What `trim` gave -> (n, width), not normalised."""
+        """The result of `trim` -> (n, width), not normalised."""
         length = tokens.shape[1]
         if length not in self._of_length:
             self._of_length[length] = _shortened(self._model, length)
@@ -40,7 +40,7 @@ class TextEncoder:
 
 
 def _length_rule(model: Any) -> Callable[[torch.Tensor], int]:
-    """How many columns of a batch of tokens matter to this model."""
+    """The number of columns of a batch of tokens that matter to this model."""
     from open_clip.model import CLIP
 
     if type(model) is CLIP:
@@ -48,7 +48,7 @@ def _length_rule(model: Any) -> Callable[[torch.Tensor], int]:
         if causal and model.text_pool_type == "argmax":  # the end of text has the highest id
             return lambda tokens: int(tokens.argmax(dim=-1).max()) + 1
     padding = getattr(getattr(getattr(model, "text", None), "config", None), "pad_token_id", None)
-    if padding is not None:  # a tower of transformers, which masks what is padding
+    if padding is not None:  # a tower of transformers, which masks padding
         return lambda tokens: int((tokens != padding).any(dim=0).nonzero().max()) + 1
     return lambda tokens: tokens.shape[1]
 

@@ -1,4 +1,4 @@
-"""Texts become tokens in a process of their own: Python does it, some 13,000 a second and core."""
+"""Makes tokens of texts in a separate process: Python does some 13,000 a second and core."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _process: Decoders | None = None
 def begin_batches(
     tower: Tower, batches: Sequence[list[str]]
 ) -> Iterator[Callable[[], NDArray[np.float32]]]:
-    """`tower.begin_texts` of each batch in order; where there is a GPU, tokens are made ahead."""
+    """`tower.begin_texts` of each batch in order; with a GPU, tokens are made ahead."""
     tokenizer = getattr(tower, "tokenizer", None)
     if tokenizer is None or not feeding.feeds(tower.device):
         yield from map(tower.begin_texts, batches)
@@ -58,7 +58,7 @@ def _tokenizing() -> Decoders:
 
 
 def tokenize(_desk: object, source: str, keywords: str, texts: list[str]) -> NDArray[np.int32]:
-    """Task: token ids (n, context length) of an open_clip tokenizer, as it would give them here."""
+    """Task: token ids (n, context length) of an open_clip tokenizer, as in this process."""
     tokens: NDArray[np.int32] = _tokenizer(source, keywords)(texts).numpy().astype(np.int32)
     return tokens
 

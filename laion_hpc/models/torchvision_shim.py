@@ -8,7 +8,7 @@ import torch
 
 # torchvision from PyPI is a CUDA build: beside a CPU build of torch its compiled operators do not
 # load, and its import stops at the first one that it cannot find. Only the PIL transforms are used
-# here, so it is enough that the names exist.
+# here, so the names are enough.
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -18,10 +18,10 @@ _libraries: list[Any] = []  # a schema lives as long as its library object
 
 
 def ensure_torchvision() -> None:
-    """Import torchvision, declaring its missing operators first where its import fails.
+    """Import torchvision; if this fails, declare its missing operators first.
 
-    Call it before the first import of open_clip or timm. Where torch and torchvision match (a GPU
-    machine, a conda environment) nothing is changed.
+    Call it before the first import of open_clip or timm. If torch and torchvision match (a GPU
+    machine, a conda environment), nothing changes.
     """
     try:
         import torchvision

@@ -15,8 +15,8 @@ def normalise(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def checked(rows: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    """What `normalise` gave, if it could: LaionHpcError if a row is not finite or was zero."""
-    # Not above 0.5 is also what is no number.
+    """The result of `normalise`; LaionHpcError if a row is not finite or was zero."""
+    # NaN, too, is not above 0.5.
     if not bool((np.einsum("nd,nd->n", rows, rows) > 0.5).all()):
         raise LaionHpcError(
             f"{name}: an embedding is not finite or is zero: these weights overflow in this "

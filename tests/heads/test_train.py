@@ -178,6 +178,6 @@ def test_the_space_is_the_configs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*command, "--output", str(tmp_path / "other")]) == 2
     assert main([*command, "--output", str(tmp_path / "Bad Name"), "--space", "test"]) == 2
     said = capsys.readouterr().err
-    assert "embedded by another config" in said
+    assert "embedded with another config" in said
     assert "--column Bad Name: lower-case" in said
     assert not (tmp_path / "other").exists()

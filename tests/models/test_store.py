@@ -92,7 +92,7 @@ def test_altered_and_missing_files_are_found(models: Path, hub: list[str]) -> No
     store.verify(key, "my.yaml")
     assert store.fingerprint(TINY) == before
     (models / "lock.json").write_text("[]")
-    with pytest.raises(InputError, match="not a lock file"):
+    with pytest.raises(InputError, match="the lock file is invalid"):
         store.verify(key, "my.yaml")
 
 

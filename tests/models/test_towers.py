@@ -113,7 +113,7 @@ def test_missing_normalisation_is_refused(transformer: ModelConfig, tmp_path: Pa
 def test_another_architecture_is_refused(transformer: ModelConfig, tmp_path: Path) -> None:
     deeper = tiny.TRANSFORMER | {"layers": 2}
     config = copied(transformer, tmp_path / "deeper", model_cfg__vision_cfg=deeper)
-    with pytest.raises(InputError, match=r"not a whole open_clip model.*Missing key"):
+    with pytest.raises(InputError, match=r"the open_clip model is incomplete.*Missing key"):
         load(config)
     # open_clip would stretch the position embeddings and say nothing
     larger = tiny.TRANSFORMER | {"image_size": 64}
@@ -127,10 +127,10 @@ def test_missing_or_broken_parts_are_refused(transformer: ModelConfig, tmp_path:
     weights = tmp_path / "a" / "open_clip_model.safetensors"
     data = weights.read_bytes()
     weights.unlink()
-    with pytest.raises(InputError, match="not a whole open_clip model"):
+    with pytest.raises(InputError, match="the open_clip model is incomplete"):
         load(config)
     weights.write_bytes(data[:5000])
-    with pytest.raises(InputError, match="not a whole open_clip model"):
+    with pytest.raises(InputError, match="the open_clip model is incomplete"):
         load(config)
     (tmp_path / "a" / "open_clip_config.json").write_text("{}")
     with pytest.raises(InputError, match="not an open_clip config"):

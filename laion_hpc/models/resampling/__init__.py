@@ -1,1 +1,1 @@
-"""Pillow's resampling, byte for byte, of only the part of an image that is kept, and vectorised."""
+"""Pillow's resampling, byte for byte, vectorised, and only of the part that is kept."""

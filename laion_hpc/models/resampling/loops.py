@@ -1,7 +1,7 @@
-"""A pass of Pillow's resampling, in its fixed point, and what turns an image for it.
+"""A pass of Pillow's resampling, in its fixed point, and functions that transpose an image.
 
 Pillow goes along rows and sums pixel by pixel. Sums down columns, for a whole row at once, become
-vector instructions: so rows are made columns first, and turned back afterwards.
+vector instructions: so rows become columns first, and rows again afterwards.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def weigh(source: Any, first: Any, count: Any, weights: Any, sums: Any, out: Any
     """Sums of rows: source (rows, n) uint8 -> out (other rows, n) uint8.
 
     Row y of `out` is the sum of `count[y]` rows from `first[y]` on, times `weights[y]` int32.
-    `sums` (n,) int32 is room to work in.
+    `sums` (n,) int32 is working memory.
     """
     half, one, two = np.int32(1 << (BITS - 1)), np.uint64(1), np.uint64(2)
     length = np.uint64(out.shape[1])

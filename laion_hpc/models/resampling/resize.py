@@ -1,4 +1,4 @@
-"""An RGB image resized and cropped to Pillow's bytes, in a fifth of Pillow's time."""
+"""Resizes and crops an RGB image: Pillow's bytes, in a fifth of Pillow's time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Window = tuple[int, int, int, int]
 """Left, top, right, bottom, pixels."""
 
 SUPPORT = {int(Image.Resampling.BILINEAR): 1.0, int(Image.Resampling.BICUBIC): 2.0}
-"""Filters that are known here, and how far each reaches."""
+"""Known filters, and how far each reaches."""
 
 turn, turn_back, weigh = machine_code()
 
@@ -25,8 +25,8 @@ turn, turn_back, weigh = machine_code()
 def knows(before: tuple[int, int], after: tuple[int, int], resample: int) -> bool:
     """Whether `resize_window` can do it: both sides change, and Pillow resamples rows first.
 
-    It begins with the columns where the height shrinks by more than twice as much as the width:
-    the image between the passes is rounded, so the order counts.
+    Pillow begins with the columns if the height shrinks by more than twice as much as the width.
+    The image between the passes is rounded, so the order counts.
     """
     (width, height), (to_width, to_height) = before, after
     less = height - to_height
@@ -44,7 +44,7 @@ def resize_window(
 ) -> None:
     """`image.resize(size, resample).crop(window)` of an RGB image into `out` (height, width, 3).
 
-    `size` is (width, height); `window` lies within it. Only where `knows` says so.
+    `size` is (width, height); `window` lies within it. Only if `knows` is true.
     """
     width, height = image.size
     left, top, right, bottom = window
@@ -85,7 +85,7 @@ def weights(before: int, after: int, resample: int, start: int, stop: int) -> We
     places = (at[None] + low[:, None] - center[:, None] + 0.5) * (1.0 / widened)
     table = np.where(at[None] < count[:, None], _filter(places, resample), 0.0)
     total = np.zeros(len(table))
-    for column in table.T:  # one after the other, as the sum's last bit depends on it
+    for column in table.T:  # one after the other: the sum's last bit depends on it
         total += column
     table /= np.where(total == 0.0, 1.0, total)[:, None]
     fixed = (np.copysign(0.5, table) + table * (1 << BITS)).astype(np.int32)
@@ -104,7 +104,7 @@ def _filter(places: NDArray[np.float64], resample: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _as_pillow() -> bool:
-    """Whether this Pillow gives the same bytes on a few pictures: another might compute anew."""
+    """Whether this Pillow gives the same bytes on a few pictures: others may differ."""
     rng = np.random.default_rng(0)
     for before, after in (((61, 47), (24, 18)), ((47, 61), (70, 91)), ((99, 64), (33, 32))):
         # Black and white next to each other overshoot, and are cut off.

@@ -32,7 +32,7 @@ def embed_block(
         digest(config, "embed"),
     )
     manifest = output / ledger.MANIFEST
-    manifest.unlink(missing_ok=True)  # it would vouch for files that are about to change
+    manifest.unlink(missing_ok=True)  # its files are about to change
     if any(finished(shard, job=job) is None for shard in shards):
         store.verify({"embed.model": config.embed.model}, config_file)
     embedded = feeding.map_shards(
@@ -61,7 +61,7 @@ def embed_block(
 
 
 def _remove_others(output: Path, shards: list[str]) -> None:
-    """Remove what an earlier run on more shards left."""
+    """Remove files of other shards, from an earlier run."""
     mine = {output / name for shard in shards for name in files_of(shard)}
     mine |= {output / f"{shard}.ledger.json" for shard in shards}
     for pattern in ("[0-9]*.ledger.json", "img_emb/*.npy", "text_emb/*.npy", "metadata/*.parquet"):

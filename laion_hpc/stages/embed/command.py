@@ -4,7 +4,8 @@ laion-hpc embed results/CRAWL/filter/0007 --output results/CRAWL/embed/0007
 mpiexec -n 4 laion-hpc embed FILTERED --output EMBEDDED --config config/my.yaml   one GPU per rank
 
 Writes img_emb/img_emb_NNNNN.npy and text_emb/text_emb_NNNNN.npy (fp16, rows of norm 1),
-metadata/metadata_NNNNN.parquet with the same rows, and manifest.json last. Goes on by shard.
+metadata/metadata_NNNNN.parquet with the same rows, and manifest.json last. A second run skips
+finished shards.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class EmbedJob:
 
 
 def finished(shard: str, *, job: EmbedJob) -> Ledger | None:
-    """The ledger of a shard if it has been embedded by this very model."""
+    """The ledger of a shard if this model has embedded it, or None."""
     path = job.output / f"{shard}.ledger.json"
     return ledger.finished(path, config=job.digest, source=_source(shard, job))
 
@@ -50,8 +50,8 @@ def embed_shard(shard: str, *, job: EmbedJob) -> Ledger:
     """Embed one shard unless that is done; returns its ledger.
 
     An image that cannot be decoded is dropped together with its text. A shard without rows gets
-    no files: readers of this layout stumble over arrays of no rows. InputError if the tar is
-    damaged or does not agree with its parquet.
+    no files: readers of this layout fail on empty arrays. InputError if the tar is damaged or
+    differs from its parquet.
     """
     done = finished(shard, job=job)
     if done:
@@ -102,7 +102,7 @@ def _source(shard: str, job: EmbedJob) -> str:
 
 @once
 def _tower(config: EmbedConfig) -> Tower:
-    """The model of this process: loaded with its first shard, kept for the others."""
+    """The model of this process: loaded for its first shard, kept for the others."""
     return load(
         config.model, device=config.device, precision=config.precision, compile=config.compile
     )
@@ -133,6 +133,6 @@ def _write(
 
 
 def _save(path: Path, vectors: NDArray[np.float32]) -> None:
-    """(n, width) as fp16 in C order; Fortran order is misread by readers of this layout."""
+    """Save (n, width) as fp16 in C order; readers of this layout misread Fortran order."""
     with atomic(path) as aside, aside.open("wb") as stream:
         np.save(stream, np.ascontiguousarray(vectors, dtype=np.float16))

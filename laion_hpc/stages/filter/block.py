@@ -28,16 +28,16 @@ def filter_block(
 ) -> Ledger:
     """Filter the block in `source` into `output`; returns the manifest that it writes last.
 
-    A shard whose scores are stored is not scored again, only cut at the thresholds; duplicates are
-    looked for among all shards of the block. `rescore` refuses to score at all. InputError if the
-    input is damaged or a model is missing.
+    A shard with stored scores is not scored again, only cut at the thresholds. Duplicates are found
+    among all shards of the block. With `rescore` nothing is scored. InputError if the input is
+    damaged or a model is missing.
     """
     downloaded = ledger.read(source / ledger.MANIFEST)
     shards = names_in(downloaded)
     models = scores.models_digest(config.filter, config_file)
     score_job = scores.ScoreJob(source, output, config.filter, models, not rescore)
     manifest = output / ledger.MANIFEST
-    manifest.unlink(missing_ok=True)  # it would vouch for files that are about to change
+    manifest.unlink(missing_ok=True)  # its files are about to change
     if not rescore and any(scores.stored(shard, score_job) is None for shard in shards):
         towers = store.named(config)
         del towers["embed.model"]
@@ -98,8 +98,8 @@ def filter_block(
 def remove_candidates(source: Path, output: Path) -> int:
     """Remove the downloaded tars of a block that is filtered into `output`; returns the bytes.
 
-    First the files of filter's manifest are read and compared with it: InputError if they are not
-    what it lists, and nothing is removed.
+    First the files of filter's manifest are read and compared with it. InputError if they differ;
+    then nothing is removed.
     """
     names = [f"{shard}.tar" for shard in names_in(ledger.read(source / ledger.MANIFEST))]
     if not any((source / name).exists() for name in names):
@@ -111,7 +111,7 @@ def remove_candidates(source: Path, output: Path) -> int:
 def _with_images(
     planned: list[repack.OutputShard], job: repack.RepackJob, shards: list[str]
 ) -> repack.RepackJob:
-    """The job with the tars to read instead of removed ones; InputError if they do not suffice."""
+    """The job with the tars to read instead of removed ones; InputError if some lack."""
     gone = set(images.removed(job.source, shards))
     todo = [shard for shard in planned if not repack.finished(shard, job)]
     if not any(span.shard in gone for shard in todo for span in shard.spans):
@@ -142,7 +142,7 @@ def _files(books: Iterable[Ledger], prefix: str) -> Iterable[File]:
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove what an earlier run with other inputs or thresholds left beyond these shards."""
+    """Remove other shards, from an earlier run with other inputs or thresholds."""
     for path in folder.glob("[0-9]*.*"):
         if path.is_file() and path.name.partition(".")[0] not in names:
             path.unlink()

@@ -4,11 +4,11 @@ laion-hpc filter results/CRAWL/download/0007 --output results/CRAWL/filter/0007
 laion-hpc filter DOWNLOADED --output FILTERED --config config/my.yaml --processes 4
 
 Writes scores/SHARD.parquet with the similarity and outcome of every downloaded sample, full shards
-NNNNN.tar + NNNNN.parquet of the kept ones, and manifest.json last. Run again after a changed
-threshold, it cuts anew from the stored scores: no model, no GPU.
+NNNNN.tar + NNNNN.parquet of the kept ones, and manifest.json last. After a threshold
+changes, run it again: it uses the stored scores and needs no model and no GPU.
 
-With `keep.candidate_images: false` it removes the tars of DOWNLOADED when all it wrote is verified,
-and names them in DOWNLOADED/removed.json. Higher thresholds are then cut from the shards kept.
+With `keep.candidate_images: false` it first verifies all that it wrote, then removes the tars of
+DOWNLOADED and lists them in DOWNLOADED/removed.json. Higher thresholds then use the shards kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rescore",
         action="store_true",
-        help="only cut anew from stored scores; fail where there are none",
+        help="only apply thresholds to stored scores; fail if there are none",
     )
 
 

@@ -1,6 +1,6 @@
-"""The content filter of LAION-400M: which class an image has, and which samples must go.
+"""The content filter of LAION-400M: the class of an image, and the samples to drop.
 
-Decisions on cosines alone; the prompts are data (`zero_shot/*.yaml`).
+It decides on cosines alone; the prompts are data (`zero_shot/*.yaml`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PRESETS = {"laion400m": Path(__file__).parent / "zero_shot" / "laion400m.yaml"}
 
 
 class Prompts(BaseModel):
-    """Lists of prompts. Those of `adult` and `thing` stand against `minor` and `animal`."""
+    """Lists of prompts. `adult` is compared with `minor`, `thing` with `animal`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +41,7 @@ class Prompts(BaseModel):
 
     @property
     def rankings(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-        """(prompts looked for, prompts against them) of the three questions; neutral by default."""
+        """(prompts to find, prompts against them) of the three questions; neutral by default."""
         return (
             (self.unsafe, self.neutral),
             (self.minor, self.adult or self.neutral),
@@ -70,15 +70,17 @@ def load_prompts(name: str) -> Prompts | None:
             "prompts, or off"
         ) from None
     except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"filter.zero_shot: {path}: not a file of prompts: {error}") from None
+        raise UsageError(
+            f"filter.zero_shot: {path}: the file of prompts is invalid: {error}"
+        ) from None
 
 
 def looked_for_among_nearest(
     looked_for: NDArray[np.float32], against: NDArray[np.float32], nearest: int
 ) -> NDArray[np.int64]:
-    """How many of the `nearest` prompts are looked for: (n, a) and (n, b) cosines -> (n,).
+    """The number of prompts to find among the `nearest`: (n, a) and (n, b) cosines -> (n,).
 
-    Of equal cosines the one looked for comes first: in doubt, the sample is suspect.
+    Of equal cosines the prompt to find comes first: in doubt, the sample is suspect.
     """
     cosines = np.concatenate([looked_for, against], axis=1)
     order = np.argsort(-cosines, axis=1, kind="stable")[:, :nearest]
@@ -86,7 +88,7 @@ def looked_for_among_nearest(
 
 
 def names_a_minor(text: str, words: Sequence[str]) -> bool:
-    """True if the text holds one of the words, in any case, be it inside another word."""
+    """True if the text holds one of the words, in any case, also inside another word."""
     folded = text.casefold()
     return any(word.casefold() in folded for word in words)
 

@@ -1,7 +1,8 @@
-"""Which of many samples show a picture that a better one shows already? Decisions, no I/O.
+"""Finds samples whose picture a better sample shows already. It decides only, without I/O.
 
-Everywhere samples come best first. One is dropped if an earlier one that *stays* is its duplicate:
-so every dropped sample has a twin that is kept, and likeness is not passed on through chains.
+Samples are always sorted, the best first. A sample is dropped if an earlier sample that *stays* is
+its duplicate. So every dropped sample has a twin that is kept. Example: B is like A, and C is like
+B but not like A: A and C stay.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 Dropped = NDArray[np.bool_]
 
 CHUNK = 4096
-"""Samples that are compared at once with those kept before them."""
+"""Samples compared at once with those kept before them."""
 
 CLUSTER = 50_000
-"""Embeddings compared all with all; of more, k-means makes clusters of about this size, and
-duplicates are looked for inside each (SemDeDup, arXiv 2303.09540)."""
+"""The most embeddings that are compared all with all. k-means splits more of them into clusters
+of about this size, and duplicates are found inside each (SemDeDup, arXiv 2303.09540)."""
 
 _LLOYD_STEPS = 8
 _SAMPLE = 256
@@ -31,12 +32,12 @@ _SAMPLE = 256
 
 
 def best_first(similarity: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The order of n samples: highest similarity first, then as they come."""
+    """The order of n samples: highest similarity first; equal ones keep their order."""
     return np.asarray(np.argsort(-similarity, kind="stable"))
 
 
 def exact(hashes: NDArray[np.uint64]) -> Dropped:
-    """(n, 2) hashes of pixels -> (n,): an earlier one has the same. All zeros equals nothing."""
+    """(n, 2) hashes of pixels -> (n,): True if an earlier one is equal. Zeros equal nothing."""
     pairs = np.ascontiguousarray(hashes).view([("a", np.uint64), ("b", np.uint64)]).ravel()
     _, first = np.unique(pairs, return_index=True)
     dropped = np.ones(len(pairs), bool)
@@ -45,7 +46,10 @@ def exact(hashes: NDArray[np.uint64]) -> Dropped:
 
 
 def perceptual(hashes: NDArray[np.uint64], distance: int) -> Dropped:
-    """(n,) hashes -> (n,): one that stays differs in at most `distance` bits. 0 equals nothing."""
+    """(n,) hashes -> (n,): True if one that stays differs in at most `distance` bits.
+
+    0 equals nothing.
+    """
     import faiss
 
     count = len(hashes)
@@ -73,9 +77,9 @@ def perceptual(hashes: NDArray[np.uint64], distance: int) -> Dropped:
 
 
 def semantic(embeddings: NDArray[np.float16], cosine: float) -> Dropped:
-    """(n, width) unit rows -> (n,): one that stays has at least this cosine. Zeros equal nothing.
+    """(n, width) unit rows -> (n,): True if one that stays has at least this cosine.
 
-    float32 on one thread, so that the number of cores changes no bit.
+    Zeros equal nothing. It computes in float32 on one thread: the number of cores changes no bit.
     """
     import torch
 
@@ -107,7 +111,7 @@ def _one_after_the_other(
     near_each_other: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
     keep: Callable[[NDArray[np.int64]], object],
 ) -> Dropped:
-    """Greedily, in chunks: memory stays bounded however many duplicates there are."""
+    """Decide in order, in chunks: memory is bounded for any number of duplicates."""
     dropped = np.zeros(count, bool)
     for start in range(0, count, CHUNK):
         chunk = slice(start, min(count, start + CHUNK))
@@ -115,7 +119,7 @@ def _one_after_the_other(
         rows = start + np.flatnonzero(~dropped[chunk])
         near = near_each_other(rows)
         np.fill_diagonal(near, False)
-        # Only those with an equal in the chunk need to be looked at one by one.
+        # Only samples with an equal in the chunk need a look one by one.
         for i in np.flatnonzero(near.any(axis=1)):
             if not dropped[rows[i]]:
                 dropped[rows[i + 1 :][near[i, i + 1 :]]] = True
@@ -157,7 +161,7 @@ def clusters(embeddings: NDArray[np.float16]) -> list[NDArray[np.int64]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """torch on one thread meanwhile."""
+    """torch uses one thread inside."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Where the images of candidates are: in the downloaded tars, or in the shards kept before."""
+"""Finds the images of candidates: in the downloaded tars, or in the shards kept before."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from laion_hpc.files import ledger
 from laion_hpc.files.tables import read_parquet
 
 EARLIER = "earlier"
-"""Folder of the kept shards that a block had before it is cut anew from them."""
+"""Folder of a block's earlier kept shards, while new ones are made from them."""
 WHOLE = "complete"
-"""Empty file in it that says that all of them are there."""
+"""Empty file in it: all of them are there."""
 OBSOLETE = "obsolete"
-"""What that folder is called while it is removed."""
+"""The name of that folder during its removal."""
 
 Kept = Mapping[str, list[tuple[Path, pa.Array]]]
 """For a downloaded shard: the tars of kept shards that hold samples of it, with their keys."""
 
 
 def removed(source: Path, shards: list[str]) -> list[str]:
-    """Those of the downloaded shards whose tar was removed on purpose."""
+    """The downloaded shards whose tar was removed on purpose."""
     gone = ledger.removed(source)
     return [
         shard
@@ -35,7 +35,7 @@ def removed(source: Path, shards: list[str]) -> list[str]:
 
 
 def kept_before(output: Path) -> Kept:
-    """What the block's kept shards hold; of a cut that was interrupted, those it set aside."""
+    """The samples of the block's kept shards; after an interrupted cut, of those set aside."""
     if (output / EARLIER).is_dir():
         set_aside(output)
     found: dict[str, list[tuple[Path, pa.Array]]] = {}
@@ -60,8 +60,7 @@ def suffice(kept: Kept, shard: str, wanted: pa.ChunkedArray) -> bool:
 def set_aside(output: Path) -> Path:
     """Move the kept shards of a block out of the way of new ones; returns their folder.
 
-    Called again after a kill it goes on; once all are there, the shards in `output` are new ones
-    and stay.
+    A call after a kill goes on. Once all are moved, the shards in `output` are new and stay.
     """
     earlier = output / EARLIER
     earlier.mkdir(exist_ok=True)
@@ -75,8 +74,8 @@ def set_aside(output: Path) -> Path:
 
 
 def forget(output: Path) -> None:
-    """Remove what was set aside, once what was cut from it is complete."""
-    # Half removed it must not look like half set aside.
+    """Remove the shards set aside, once the new ones are complete."""
+    # A half-removed folder must not look like a half-filled one.
     if (output / OBSOLETE).is_dir():
         shutil.rmtree(output / OBSOLETE)
     if (output / EARLIER).is_dir():
@@ -85,10 +84,10 @@ def forget(output: Path) -> None:
 
 
 def missing(source: Path, shard: str, why: str) -> InputError:
-    """What to tell where an image is wanted that was removed and not kept."""
+    """The error for an image that is needed, but was removed and not kept."""
     return InputError(
-        f"{source / shard}.tar: was removed when its block was filtered "
-        f"(keep.candidate_images: false), and {why}; put the config back, or remove "
+        f"{source / shard}.tar: it was removed when its block was filtered "
+        f"(keep.candidate_images: false), and {why}; restore the config, or remove "
         f"{source / ledger.REMOVED} and {source / ledger.MANIFEST} and run `download` of this "
         "block again"
     )

@@ -1,4 +1,4 @@
-"""Is a pair kept, and if not, why? Decisions on scores alone, no I/O."""
+"""Decides whether a pair is kept, and if not, why: on scores alone, without I/O."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DISSIMILAR = "dissimilar"
 UNSAFE_MINOR = "unsafe_minor"
 UNDECODABLE = "undecodable"
 DUPLICATE = {kind: f"duplicate_{kind}" for kind in ("exact", "perceptual", "semantic")}
-"""Reasons of the drop of a sample that shows what a kept one of its block shows, by kind."""
+"""By kind: the reason for the drop of a sample that duplicates a kept one of its block."""
 
 STICKY = (UNDECODABLE, UNSAFE_MINOR)
-"""Fates that no threshold changes."""
+"""Outcomes that no threshold changes."""
 
 
 def fates(
@@ -29,10 +29,10 @@ def fates(
     fixed: Sequence[str],
     thresholds: ThresholdsConfig,
 ) -> list[str]:
-    """The outcome of each of n samples: `kept` or the reason of the drop.
+    """The outcome of each of n samples: `kept` or the reason for the drop.
 
     `similarity` (n,) is compared in float32, as it is stored, with the threshold of the sample's
-    language class. `fixed` holds an outcome of STICKY, which wins, or anything else.
+    language class. An outcome of STICKY in `fixed` wins; other values do not count.
     """
     lowest = {name: np.float32(getattr(thresholds, name)) for name in LANGUAGE_CLASSES}
     return [

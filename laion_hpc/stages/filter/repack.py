@@ -1,4 +1,4 @@
-"""The kept samples of a block -> full shards, in order, images untouched."""
+"""The kept samples of a block -> full shards, in order, images unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from laion_hpc.stages.filter.scores import FOLDER, kept_rows
 
 @dataclass(frozen=True)
 class Span:
-    """The places `start` … `stop - 1` among those of an input shard's kept samples."""
+    """The places `start` … `stop - 1` among the kept samples of an input shard."""
 
     shard: str
     start: int
@@ -40,7 +40,7 @@ class OutputShard:
 
     @property
     def samples(self) -> int:
-        """How many it holds where none was taken down."""
+        """The number of samples it holds if none was taken down."""
         return sum(span.stop - span.start for span in self.spans)
 
 
@@ -55,13 +55,13 @@ class RepackJob:
     images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Tars that hold the images of a downloaded shard whose own tar was removed."""
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by downloaded shard whose places stay empty: kept samples that were taken down."""
+    """By downloaded shard: keys of kept samples that were taken down. Their places stay empty."""
 
 
 def plan(kept: Sequence[tuple[str, int]], size: int) -> list[OutputShard]:
     """Cut the kept samples of the input shards, (name, number) in order, in shards of `size`.
 
-    All but the last are full; no sample kept, no shard.
+    All but the last are full. Without a kept sample there is no shard.
     """
     planned: list[OutputShard] = []
     spans: list[Span] = []
@@ -113,7 +113,7 @@ def make_shard(shard: OutputShard, *, job: RepackJob) -> Ledger:
 
 
 def finished(shard: OutputShard, job: RepackJob) -> Ledger | None:
-    """The ledger of a new shard that is there already, from these scores and this config."""
+    """The ledger of a new shard that was made from these scores and this config, or None."""
     path = job.output / f"{shard.name}.ledger.json"
     return ledger.finished(path, config=job.config, source=_source(shard, job))
 
@@ -164,7 +164,7 @@ def _samples(tars: Sequence[Path], table: pa.Table) -> Iterator[Sample]:
 
 
 def with_scores(sample: Sample, similarity: np.float32, nsfw: str) -> Sample:
-    """The sample with similarity and nsfw in its JSON; every other member is untouched."""
+    """The sample with similarity and nsfw in its JSON; every other member is unchanged."""
     members = dict(sample.members)
     data = json.loads(members.get("json", b"{}"))
     # str of a float32 is the shortest decimal that is this float32.

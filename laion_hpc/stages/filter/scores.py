@@ -59,9 +59,9 @@ class ScoreJob:
 
 
 def models_digest(config: FilterConfig, config_file: str | None = None) -> str:
-    """Digest of all that a score depends on besides the shard; no threshold is in it.
+    """Digest of all that a score depends on besides the shard, without thresholds.
 
-    Models count by the content of their files, not by where these lie.
+    It takes the content of the models' files, not their paths.
     """
     prompts = load_prompts(config.zero_shot)
     parts: dict[str, Any] = {
@@ -80,9 +80,9 @@ def models_digest(config: FilterConfig, config_file: str | None = None) -> str:
 
 
 def stored(shard: str, job: ScoreJob) -> Ledger | None:
-    """The ledger of a shard's scores if they are from these models, whatever the thresholds.
+    """The ledger of a shard's scores if they are from these models, with any thresholds.
 
-    There may be more signatures than the config asks for, but not fewer.
+    There may be more signatures than the config needs, but not fewer.
     """
     path = ledger_path(shard, job)
     try:
@@ -99,34 +99,34 @@ def stored(shard: str, job: ScoreJob) -> Ledger | None:
 
 
 def ledger_path(shard: str, job: ScoreJob) -> Path:
-    """Where the ledger of a shard's scores lies."""
+    """The path of the ledger of a shard's scores."""
     return job.scores / f"{shard}.ledger.json"
 
 
 def table_path(shard: str, job: ScoreJob) -> Path:
-    """Where a shard's scores lie."""
+    """The path of a shard's scores."""
     return job.scores / f"{shard}.parquet"
 
 
 def source_of(shard: str, job: ScoreJob, kinds: tuple[str, ...]) -> str:
-    """Fingerprint of all that a shard's scores and signatures come from."""
+    """Fingerprint of all inputs of a shard's scores and signatures."""
     # The tar alone: it holds all that is scored, with its metadata.
     return ledger.fingerprint(job.source / f"{shard}.tar", job.models, *kinds)
 
 
 def make_scores(shard: str, job: ScoreJob) -> tuple[pa.Table, Signatures]:
-    """The scores of a shard, newly made; outcomes are of STICKY or empty.
+    """New scores of a shard; outcomes are of STICKY or empty.
 
-    InputError if scoring is not allowed, or the tar is damaged or does not agree with its parquet.
+    InputError if scoring is not allowed, or the tar is damaged or differs from its parquet.
     """
     if not job.may_score:
         raise InputError(
-            f"{table_path(shard, job)}: no scores of these models (and of the signatures that "
-            "filter.duplicates needs) are stored; run without --rescore"
+            f"{table_path(shard, job)}: no stored scores of these models with the signatures that "
+            "filter.duplicates needs; run without --rescore"
         )
     if images.removed(job.source, [shard]):
         raise images.missing(
-            job.source, shard, "other models, prompts or kinds of duplicates must see all images"
+            job.source, shard, "other models, prompts or kinds of duplicates need all images"
         )
     return _score(job.source / f"{shard}.tar", job.config, job.kinds)
 
@@ -140,7 +140,7 @@ class _Towers:
 
 @once
 def _towers(config: FilterConfig) -> _Towers:
-    """The models of this process: loaded with its first shard, kept for the others."""
+    """The models of this process: loaded for its first shard, kept for the others."""
     english = load(config.english, device=config.device, precision=config.precision)
     multilingual = load(config.multilingual, device=config.device, precision=config.precision)
     if english.width != multilingual.width:

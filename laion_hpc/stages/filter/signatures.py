@@ -1,7 +1,7 @@
-"""What images are compared by, to find duplicates: their pixels, a perceptual hash, an embedding.
+"""Signatures of images, to find duplicates: pixels, a perceptual hash, an embedding.
 
-Each kind is one array in scores/SHARD.KIND.npy, row for row with the scores, so that thresholds
-change without an image being read again. Rows of zeros stand for samples that take no part.
+Each kind is one array in scores/SHARD.KIND.npy, row for row with the scores: a new threshold does
+not read images again. Rows of zeros stand for samples that take no part.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Signatures = dict[str, NDArray[np.generic]]
 _SIDE = 32
 _LOW = 8
 _FLATTEST = 8.0
-"""Largest low frequency of an image, in grey levels (0 … 255) times _SIDE, below which its pHash
-is noise: a plain background."""
+"""In grey levels (0 … 255) times _SIDE. If all low frequencies of an image are below it, its pHash
+is noise: it is a plain background."""
 
 
 def kinds(config: DuplicatesConfig) -> tuple[str, ...]:
-    """The kinds that a config asks for, cheapest first."""
+    """The kinds that a config needs, cheapest first."""
     asked = (config.exact, config.perceptual is not None, config.semantic is not None)
     return tuple(kind for kind, wanted in zip(KINDS, asked, strict=True) if wanted)
 
@@ -51,10 +51,10 @@ def supersets(wanted: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def viewer(wanted: Sequence[str]) -> Callable[[Image.Image], Signatures] | None:
-    """A function that takes the signatures of one RGB image; None if it would have none to take."""
+    """A function that takes the signatures of one RGB image; None if there is none to take."""
     functions = {EXACT: pixel_hash, PERCEPTUAL: perceptual_hash}
     mine = {kind: functions[kind] for kind in wanted if kind in functions}
-    # Not a closure: processes that decode get it sent.
+    # Not a closure: it is sent to the processes that decode.
     return partial(_look, functions=mine) if mine else None
 
 
@@ -76,7 +76,8 @@ def pixel_hash(image: Image.Image) -> NDArray[np.uint64]:
 def perceptual_hash(image: Image.Image) -> NDArray[np.uint64]:
     """pHash (Zauner 2010): which of the 63 lowest DCT coefficients are above their median.
 
-    It survives scaling and recompression. 0 for an image without structure, which no other equals.
+    It survives scaling and recompression. An image without structure gets 0: it equals
+    nothing.
     """
     grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     low = np.einsum("ki,ij,lj->kl", _DCT, np.asarray(grey, np.float64), _DCT, optimize=_ROWS_FIRST)
@@ -108,7 +109,8 @@ def spread(
 ) -> Signatures:
     """The signatures of a shard of `count` samples; those not in `rows` get zeros.
 
-    `seen` holds what `viewer` gave for each of `rows`, `embeddings` (len(rows), width) theirs.
+    `seen` holds the result of `viewer` for each of `rows`, `embeddings` (len(rows), width) their
+    embeddings.
     """
     full: Signatures = {}
     for kind in wanted:
@@ -122,7 +124,7 @@ def spread(
 
 
 def path_of(folder: Path, shard: str, kind: str) -> Path:
-    """Where the signatures of a shard lie."""
+    """The path of a shard's signatures of a kind."""
     return folder / f"{shard}.{kind}.npy"
 
 

@@ -1,4 +1,4 @@
-"""What a take-down leaves of a block that had been filtered: empty places, shorter scores."""
+"""Take-downs in a block that was filtered: they leave empty places and shorter scores."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ AGAIN = "run `filter` again"
 def places(
     source: Path, shards: Sequence[str], downloaded: Ledger, config: Config
 ) -> dict[str, tuple[str, ...]]:
-    """Keys by shard of the samples taken down after they had been kept: no other takes their place.
+    """Keys by shard of samples that were kept, then taken down: no other takes their place.
 
-    So only those shards change that held them, and what was computed of the others stays.
+    So only the shards that held them change. Results for the other shards stay.
     """
     if not downloaded.dropped.get(tombstones.REASON):
         return {}
@@ -48,7 +48,7 @@ def places(
 def shrink_scores(shards: Sequence[str], job: ScoreJob, downloaded: Ledger) -> None:
     """Take samples out of stored scores whose images were removed (keep.candidate_images).
 
-    Where the images are there, the shard's tar is another one without them, and is scored.
+    If the images are there, the shard has a new tar without these samples, and it is scored.
     """
     if not downloaded.dropped.get(tombstones.REASON):
         return
@@ -64,8 +64,8 @@ def shrink_scores(shards: Sequence[str], job: ScoreJob, downloaded: Ledger) -> N
 
 def _shrink(shard: str, job: ScoreJob, book: Ledger, table: pa.Table, mask: pa.Array) -> None:
     path = scores.ledger_path(shard, job)
-    # Without an image these scores cannot be made again: after a kill they must still count as
-    # stored, and the same call goes on. So the files are vouched for again when all are written.
+    # Without images these scores cannot be made again. After a kill they must still count as
+    # stored, and the same call goes on. So the ledger lists the files only when all are written.
     replace(book, files=()).write(path)
     kinds = [k for k in signatures.KINDS if signatures.path_of(job.scores, shard, k).exists()]
     for kind in kinds:
@@ -74,7 +74,7 @@ def _shrink(shard: str, job: ScoreJob, book: Ledger, table: pa.Table, mask: pa.A
             signatures.write(job.scores, shard, {kind: values[mask.to_numpy(False)]})
     with atomic(scores.table_path(shard, job)) as aside:
         pq.write_table(table, aside, compression="zstd")
-    # Fates and counts are for the cut that follows: no config has this digest.
+    # The next cut sets outcomes and counts: no config has this digest.
     replace(
         book,
         inputs=table.num_rows,

@@ -1,6 +1,6 @@
-"""Scores -> outcomes: thresholds for each sample, then duplicates among those of a block.
+"""Scores -> outcomes: thresholds for each sample, then duplicates in a block.
 
-Scores and signatures are stored, so that all of this goes without a model and without an image.
+Scores and signatures are stored: this needs no model and no image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from laion_hpc.stages.filter.scores import ScoreJob
 AGAIN = "run `filter` again"
 
 CUTTING = "cutting"
-"""Digest in the ledger of a shard whose table may be that of the cut before or of the next."""
+"""Digest in the ledger during a cut: the table may be the old one or the new one."""
 
 Duplicates = tuple[tuple[int, str], ...]
 """Rows of a shard that are dropped as duplicates, ascending, with the reason of each."""
@@ -43,10 +43,10 @@ class Cut:
 
 
 def score_shard(shard: str, *, job: ScoreJob) -> Ledger:
-    """Score one shard and cut it at the thresholds, unless it is; returns its ledger.
+    """Score one shard and cut it at the thresholds, unless this is done; returns its ledger.
 
-    Where duplicates are looked for, a shard that is scored waits for the cut of the whole block.
-    InputError if it may not or cannot be scored (`scores.make_scores`).
+    If duplicates are to be found, a scored shard is cut later, with the whole block. InputError if
+    it may not or cannot be scored (`scores.make_scores`).
     """
     before = scores.stored(shard, job)
     if before and job.kinds:
@@ -65,7 +65,7 @@ def cut_shard(cut: Cut, *, job: ScoreJob) -> Ledger:
         return before
     if before:
         table = read_parquet(table_path, AGAIN, schema=SCORED_SAMPLE)
-        # Killed before the new ledger is there, the scores are still known to be good.
+        # After a kill before the new ledger is there, the scores still count as good.
         unchanged = tuple(file for file in before.files if file.name != table_path.name)
         replace(before, config=CUTTING, files=unchanged).write(path)
     else:
@@ -143,7 +143,7 @@ def _decide(
 def _kept(
     shards: Sequence[str], job: ScoreJob
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Number of the shard, row in it and similarity of each sample that the thresholds keep."""
+    """Shard number, row in the shard and similarity of each sample that the thresholds keep."""
     numbers, rows, similarity = [], [], []
     for number, shard in enumerate(shards):
         columns = ["similarity", "language_class", "fate"]
@@ -189,6 +189,6 @@ def _by_thresholds(table: pa.Table, job: ScoreJob) -> list[str]:
 
 
 def _digest(job: ScoreJob, dropped: Duplicates) -> str:
-    """Of all that decides the outcomes besides the scores."""
+    """Digest of all that decides the outcomes besides the scores."""
     parts = job.config.thresholds.model_dump_json() + (repr(dropped) if dropped else "")
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Adds one block's vectors to the trained index; what is written are the lists alone."""
+"""Adds one block's vectors to the trained index. It writes the lists alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def add(
 ) -> Ledger:
     """Write the inverted lists of the block in `folder` to `output`, and its ledger.
 
-    A vector's id is `block · 2³² + row`, its row the position over the name-sorted shards.
-    The file holds no copy of the trained part, which for LAION-5B's key would be 0.4 GB again
-    in each of 500 blocks.
+    A vector's id is `block · 2³² + row`. Its row is its position over the shards, sorted by name.
+    The file holds no copy of the trained part: with LAION-5B's key a copy takes 0.4 GB, in each
+    of 500 blocks.
     """
     import faiss
 
@@ -36,7 +36,7 @@ def add(
     index = read_trained(trained)
     if embeddings.width not in (0, index.d):
         raise InputError(
-            f"{folder}: vectors of {embeddings.width} numbers, {trained} was trained on {index.d}"
+            f"{folder}: vectors of {embeddings.width} numbers, but {trained} has {index.d}"
         )
     with (
         progress(f"add {folder.name}", embeddings.rows, "vectors") as shown,
@@ -68,7 +68,7 @@ def add(
 
 
 def modality_of(trained: Path) -> Modality:
-    """What a trained index is of, as its ledger tells."""
+    """The modality of a trained index, from its ledger."""
     book = ledger.path_of(trained)
     if not trained.exists():
         raise InputError(f"{trained}: no such file; make it with `index train`")
@@ -78,7 +78,7 @@ def modality_of(trained: Path) -> Modality:
 
 
 def read_trained(path: Path) -> Any:
-    """The trained, empty index; InputError if the file is not one."""
+    """The trained, empty index; InputError if the file is invalid."""
     import faiss
 
     if not path.exists():
@@ -88,7 +88,7 @@ def read_trained(path: Path) -> Any:
         if faiss.try_extract_index_ivf(index) is None or index.ntotal:
             raise InputError(f"{path}: not a trained, empty index of the IVF family")
     except RuntimeError:
-        raise InputError(f"{path}: not a whole faiss index; make it again") from None
+        raise InputError(f"{path}: the faiss index is incomplete; make it again") from None
     return index
 
 
@@ -102,12 +102,14 @@ def write_lists(lists: Any, path: Path) -> None:
 
 
 def map_lists(path: Path) -> Any:
-    """The inverted lists in a file, memory-mapped; InputError if it is not such a file."""
+    """The inverted lists in a file, memory-mapped; InputError if the file is invalid."""
     import faiss
 
     try:
         reader = faiss.FileIOReader(str(path))
         lists = faiss.read_InvertedLists(reader, faiss.IO_FLAG_MMAP)
     except RuntimeError:
-        raise InputError(f"{path}: not a whole block of an index; run `index add` again") from None
+        raise InputError(
+            f"{path}: the block of an index is incomplete; run `index add` again"
+        ) from None
     return faiss.downcast_InvertedLists(lists)

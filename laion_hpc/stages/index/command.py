@@ -11,7 +11,7 @@ laion-hpc index merge results/demo/index/trained.index results/demo/index/blocks
     --output results/demo/index       image.index, image.ivfdata, index.json, manifest.json
 laion-hpc index evaluate results/demo/index results/demo/embed/* \\
     --output results/demo/index/evaluation.json
-                                      recall against exact search, as a table, as evaluation.svg;
+                                      recall against exact search, as a table and evaluation.svg;
                                       chooses nprobe for `search`
 """
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--modality",
         choices=("image", "text"),
         default="image",
-        help="embeddings of which an index is made (image)",
+        help="embeddings to index (image)",
     )
     add = actions.add_parser("add", help="add one block to the trained index")
     add.add_argument("trained", type=Path, help="file that `index train` made")
@@ -153,7 +153,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         _say("  ".join(columns) + mark)
     if not result["target_reached"]:
         _say(
-            f"recall@10 of {result['target_recall']} is out of reach for {result['key']}: "
+            f"{result['key']} does not reach recall@10 of {result['target_recall']}: "
             "raise index.max_bytes, or lower index.target_recall"
         )
 

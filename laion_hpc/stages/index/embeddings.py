@@ -1,4 +1,4 @@
-"""Reads what `embed` wrote of a block: fp16 vectors in `.npy` shards, memory-mapped."""
+"""Reads the vectors that `embed` wrote of a block: fp16 vectors in `.npy` shards, memory-mapped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Block:
-    """The vectors of one modality in a block's folder, shards in the order of names.
+    """The vectors of one modality in a block's folder, its shards sorted by name.
 
     The row of a vector is its position over these shards.
     """
@@ -32,9 +32,9 @@ class Block:
     shards: tuple[Path, ...]
     lengths: tuple[int, ...]
     width: int
-    """0 if there is no shard at all."""
+    """0 if there is no shard."""
     fingerprint: str
-    """Of the embeddings: their manifest's, or of the files where there is none."""
+    """Of the embeddings: of their manifest, or of the files if there is no manifest."""
 
     @property
     def rows(self) -> int:
@@ -58,8 +58,8 @@ class Block:
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, Vectors]]:
         """Each chunk's first row and its vectors, (rows, width) float32, C order.
 
-        Chunks go on from shard to shard, only the last is shorter: enough for many threads, however
-        small the shards are.
+        Chunks go on from shard to shard, and only the last is shorter. So small shards, too, give
+        work to many threads.
         """
         chunk = np.empty((min(rows, self.rows), self.width), np.float32)
         start = filled = 0
@@ -77,7 +77,7 @@ class Block:
 
 
 def open_block(folder: Path, modality: Modality = "image") -> Block:
-    """The shards of a block; InputError if it is not a folder or disagrees with its manifest."""
+    """The shards of a block; InputError if it is no folder or differs from its manifest."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one made by `embed`")
     manifest = folder / ledger.MANIFEST
@@ -95,7 +95,7 @@ def open_block(folder: Path, modality: Modality = "image") -> Block:
         book = ledger.read(manifest)
         if book.kept != sum(lengths):
             raise InputError(
-                f"{folder}: {sum(lengths)} vectors, but its manifest tells of {book.kept}; "
+                f"{folder}: {sum(lengths)} vectors, but its manifest lists {book.kept}; "
                 "run `embed` again"
             )
         fingerprint = ledger.fingerprint(manifest)
@@ -105,15 +105,15 @@ def open_block(folder: Path, modality: Modality = "image") -> Block:
 
 
 def open_blocks(folders: Sequence[Path], modality: Modality = "image") -> list[Block]:
-    """The blocks in the order of their folders' names, so that the order given does not matter.
+    """The blocks, sorted by the names of their folders: the order given does not matter.
 
-    InputError if they hold no vector at all or vectors of different widths.
+    InputError if they hold no vector, or vectors of different widths.
     """
     ordered = sorted(folders, key=lambda folder: (folder.name, str(folder)))
     blocks = [open_block(folder, modality) for folder in ordered]
     widths = {block.width: block for block in blocks if block.rows}
     if not widths:
-        raise InputError("the embeddings hold not a single vector: there is nothing to index")
+        raise InputError("the embeddings hold no vectors: there is nothing to index")
     if len(widths) > 1:
         told = ", ".join(f"{block.folder}: {width}" for width, block in widths.items())
         raise InputError(f"vectors of different widths cannot share an index ({told})")
@@ -131,10 +131,10 @@ def sample_rows(total: int, count: int, seed: tuple[int, ...]) -> npt.NDArray[np
 def gather(
     shards: Sequence[tuple[Path, int]], rows: npt.NDArray[np.int64], width: int
 ) -> npt.NDArray[Any]:
-    """The vectors at ascending positions over shards (path, length), (len(rows), width), as they
-    are stored: float16 takes half the memory of what is computed with.
+    """The vectors at ascending positions over shards (path, length): (len(rows), width).
 
-    Only the pages that hold these rows are read.
+    They keep the stored type: float16 takes half the memory of float32. Only the pages that hold
+    these rows are read.
     """
     stored = open_embeddings(shards[0][0]).dtype if shards else np.dtype(np.float16)
     result = np.empty((len(rows), width), stored)

@@ -22,9 +22,9 @@ from laion_hpc.stages.index.embeddings import Block, Vectors, gather, open_block
 from laion_hpc.stages.index.recall import DEPTHS, Ids
 
 TIMED = 100
-"""Queries sent one by one to time them: the batches that recall is measured with tell nothing."""
+"""Queries that are timed, each alone: batches, which measure recall, do not show its time."""
 SCAN_ROWS = 16_384
-"""Vectors compared at once by exact search: with 1,000 queries of each kind 130 MB of cosines."""
+"""Vectors that exact search compares at once: 130 MB of cosines for 1,000 queries of each kind."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ def evaluate(
     seed: int,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Write `output` and its plot (same inputs, same bytes), latencies to `*_stats.json`.
+    """Write `output` and its plot (same inputs, same bytes), and latencies to `*_stats.json`.
 
-    Queries of the index's own modality are a seeded sample of the vectors themselves, drawn apart
-    from the training sample; each one's own vector is left out of its results. Those of the other
-    modality are the same samples' texts (or images), from another distribution than the index was
-    trained on: for an index of images, what people type.
+    Queries of the index's own modality are a seeded sample of its vectors, not the training
+    sample. The results of a query leave out its own vector. Queries of the other modality are the
+    texts (or images) of the same samples. Their distribution is not the one that the index was
+    trained on: for an index of images they stand for what people type.
     """
     import faiss
     from threadpoolctl import threadpool_limits
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def stats_of(output: Path) -> Path:
-    """Where the latencies lie: they differ from run to run, the evaluation does not."""
+    """The path of the latencies: they differ from run to run, the evaluation does not."""
     return output.with_name(f"{output.stem}_stats.json")
 
 
@@ -106,7 +106,7 @@ def _match(about: About, folders: Sequence[Path]) -> list[tuple[int, Block]]:
         same = given.get(entry.embeddings, [])
         if not same and entry.vectors:
             raise InputError(
-                f"block {entry.block} of the index is not among the embeddings given, or was "
+                f"block {entry.block} of the index is not among the embeddings given, or has "
                 "changed since it was added"
             )
         if same and entry.vectors:
@@ -173,7 +173,7 @@ def _search(index: Any, queries: Queries, nprobe: int) -> Ids:
 
 
 def search_parameters(index: Any, nprobe: int) -> Any:
-    """Parameters of one search; the index itself is not touched."""
+    """Parameters of one search; the index does not change."""
     import faiss
 
     parameters = faiss.SearchParametersIVF(nprobe=nprobe)

@@ -1,4 +1,4 @@
-"""Which index for how many vectors: the factory key, its cells, the bytes that a vector takes."""
+"""Chooses an index for a number of vectors: factory key, cells, bytes of a vector."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import re
 ID_BYTES = 8
 """faiss keeps a 64-bit id beside each code."""
 FEW = 1_000
-"""Below it one cell is searched whole: exact, and faster than choosing cells."""
+"""Fewer vectors than this share one cell: its search is exact, and faster than with cells."""
 MANY = 10_000_000
-"""From it on vectors are quantised: whole ones would make a query read too much of the disk."""
+"""From this number on vectors are quantised: a query of whole ones reads too much of the disk."""
 POINTS_PER_CELL = 39
-"""k-means wants at least this number of training vectors per cell (faiss' own warning)."""
+"""k-means needs at least this number of training vectors per cell (faiss warns of fewer)."""
 PQ_BYTES = (256, 128, 64, 48, 32, 24, 16, 8, 4)
-"""Code lengths in the order of preference; autofaiss tries the same."""
+"""Code lengths, the preferred first; autofaiss tries the same."""
 TRAIN_PER_CELL = 256
-"""Default training vectors per cell, up to TRAIN_MOST: as many as faiss takes at most. Held-out
-vectors are quantised with an error 1.4% smaller from 128 than from 64."""
+"""Default training vectors per cell, up to TRAIN_MOST: the most that faiss takes. On held-out
+vectors the quantisation error is 1.4% smaller with 128 than with 64."""
 TRAIN_MOST = 2**23
-"""No more than that, unless k-means needs them: 64 for each of LAION-5B's 131,072 cells, 13 GB as
+"""The most, unless k-means needs more: 64 for each of LAION-5B's 131,072 cells, 13 GB as
 float16 at 768 dimensions and 30 GB once rotated to 896."""
 
 TRAIN_LEAST = 65_536
-"""Training vectors however few cells there are: 256 for each of a quantiser's 256 centroids."""
+"""The fewest training vectors: 256 for each of a quantiser's 256 centroids."""
 TRAIN_ENCODER = 131_072
 """Vectors for the product quantiser that codes are made with: 512 for each of 256 centroids. They
-fit the vectors not seen better than with faiss' 256, for seconds more."""
+fit unseen vectors better than faiss' 256, and cost seconds more."""
 
 
 def choose_key(count: int, width: int, max_bytes: int) -> str:
     """A faiss factory key of the IVF family for `count` vectors of `width` within `max_bytes`.
 
-    IVF always, so that blocks can be added apart and merged on disk. The rule follows
-    autofaiss' published one for memory-mapped indices: one cell for a few vectors; whole
+    The key is always IVF: so blocks can be added apart and merged on disk. The rule follows
+    autofaiss' rule for memory-mapped indices: one cell for a few vectors; whole
     vectors while they fit; else OPQ and PQ with the longest code that fits, over cells that
     grow with the number of vectors. 5.55 G × 768 in 800 GB gives LAION-5B's
     `OPQ128_896,IVF131072_HNSW32,PQ128x8`. Two things differ. Whole vectors are kept as fp16
-    (SQfp16), which loses nothing as `embed` writes fp16, takes half the room, and is good for
-    10 M vectors instead of 1 M. And there are never more cells than the vectors can train.
+    (SQfp16): this loses nothing, as `embed` writes fp16, takes half the room, and serves 10 M
+    vectors instead of 1 M. And there are never more cells than the vectors can train.
     """
     if count < FEW:
         return "IVF1,SQfp16"
@@ -73,16 +73,16 @@ def cells_of(key: str) -> int | None:
 
 
 def train_count(cells: int, wanted: int, total: int) -> int:
-    """How many vectors to train on: as configured, or enough for all parts (0); at most all."""
+    """Vectors to train on: as configured, or enough for all parts (0); at most all."""
     plenty = min(cells * TRAIN_PER_CELL, TRAIN_MOST)
     enough = wanted or max(plenty, cells * POINTS_PER_CELL, TRAIN_LEAST)
     return min(enough, total)
 
 
 def rotation_count(trained: int) -> int:
-    """How many of the training vectors OPQ learns from: faiss' 65,536, or half of a small sample.
+    """The number of training vectors that OPQ learns from: 65,536, or half of a small sample.
 
-    OPQ is most of the training of a small index. From fewer than 32,768 vectors faiss' k-means in a
-    few dimensions takes ten times as long for each.
+    OPQ takes most of the training time of a small index. With fewer than 32,768 vectors faiss'
+    k-means in a few dimensions takes ten times as long for each.
     """
     return min(65_536, max(32_768, trained // 2))

@@ -44,8 +44,8 @@ def merge(
     """Write the index, its lists, its places (`names_of`), index.json and manifest.json.
 
     The blocks may come in any order; the result is the same. It reads and writes each list
-    once, by memory maps: what it needs in memory is the trained index and 16 bytes for each
-    vector of one block.
+    once, by memory maps. Memory holds the trained index and 16 bytes for each vector of one
+    block.
     """
     added = _added(trained, paths)
     source = ledger.fingerprint("merge", trained, *(block.book.source for block in added))
@@ -95,7 +95,7 @@ def merge(
 
 
 def _added(trained: Path, paths: Sequence[Path]) -> list[AddedBlock]:
-    """The blocks in the order of their numbers, each checked to be of this trained index."""
+    """The blocks in the order of their numbers; InputError if one is of another trained index."""
     expected = ledger.fingerprint(trained)
     added: dict[int, AddedBlock] = {}
     for path in paths:
@@ -103,11 +103,9 @@ def _added(trained: Path, paths: Sequence[Path]) -> list[AddedBlock]:
             raise InputError(f"{path}: no such block; make it with `index add`")
         block = AddedBlock(path, ledger.read(ledger.path_of(path)))
         if block.book.about.get("trained") != expected:
-            raise InputError(f"{path}: was added to another trained index; run `index add` again")
+            raise InputError(f"{path}: added to another trained index; run `index add` again")
         if block.number in added:
-            raise InputError(
-                f"{path}: block {block.number} again, also in {added[block.number].path}"
-            )
+            raise InputError(f"{path}: block {block.number} is also in {added[block.number].path}")
         added[block.number] = block
     return [added[number] for number in sorted(added)]
 
@@ -120,12 +118,12 @@ def _write_index(index: Any, added: Sequence[AddedBlock], output: Path, names: N
     for block in added:
         lists = map_lists(block.path)
         if (lists.nlist, lists.code_size) != (ivf.nlist, ivf.code_size):
-            raise InputError(f"{block.path}: lists of another index; run `index add` again")
+            raise InputError(f"{block.path}: its lists are of another index; run `index add` again")
         all_lists.append(lists)
     _write_places(added, all_lists, ivf.nlist, output / names.places)
     total = sum(block.book.kept for block in added)
     if total == 0:
-        # There is nothing to map: the empty lists of the trained index will do.
+        # There is nothing to map: the empty lists of the trained index suffice.
         write_bytes(output / names.lists, b"")
     else:
         with atomic(output / names.lists) as aside:
@@ -136,10 +134,10 @@ def _write_index(index: Any, added: Sequence[AddedBlock], output: Path, names: N
             written = merged.merge_from_multiple(pointers.data(), pointers.size(), False)
             if written != total:
                 raise InputError(
-                    f"the blocks hold {written} vectors, their ledgers tell of {total}; "
+                    f"the blocks hold {written} vectors, but their ledgers list {total}; "
                     "run `index add` again"
                 )
-            # Readers look for it beside the index, whatever the folder is called then.
+            # Readers look for it beside the index, in any folder.
             merged.filename = names.lists
             ivf.replace_invlists(merged, False)
         index.ntotal = ivf.ntotal = total
@@ -151,10 +149,10 @@ def _write_index(index: Any, added: Sequence[AddedBlock], output: Path, names: N
 def _write_places(
     added: Sequence[AddedBlock], all_lists: Sequence[Any], cells: int, path: Path
 ) -> None:
-    """Where each vector lies, (total, 2) uint32 of list and offset, in the order of ids.
+    """The place of each vector, (total, 2) uint32 of list and offset, in the order of ids.
 
-    With 8 bytes a vector on disk it makes the way from an id to its vector constant-time
-    ("more like this", removing duplicates) without faiss' table in memory.
+    It takes 8 bytes a vector on disk. With it an id gives its vector in constant time ("more like
+    this", removing duplicates) without faiss' table in memory.
     """
     total = sum(block.book.kept for block in added)
     before = np.zeros(cells, np.int64)
@@ -171,7 +169,7 @@ def _write_places(
 def _places_of(
     block: AddedBlock, lists: Any, before: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint32]:
-    """(rows of the block, 2); `before` counts what earlier blocks put in each list."""
+    """(rows of the block, 2); `before` counts the vectors of earlier blocks in each list."""
     import faiss
 
     rows = block.book.kept
@@ -184,7 +182,7 @@ def _places_of(
         ids = faiss.rev_swig_ptr(lists.get_ids(cell), size)
         row = ids & ((1 << ROW_BITS) - 1)
         if (ids >> ROW_BITS != block.number).any() or row.max() >= rows:
-            raise InputError(f"{block.path}: ids that are not of block {block.number}")
+            raise InputError(f"{block.path}: it holds ids of another block than {block.number}")
         places[row, 0] = cell
         places[row, 1] = before[cell] + np.arange(size)
         before[cell] += size

@@ -30,16 +30,16 @@ COLUMNS = {
     "height": "original_height",
     "nsfw": "nsfw",
 }
-"""Columns that search shows, and where `embed` keeps each. `host` and the tags come on top."""
+"""Columns that search shows, and their names in `embed`. `host` and the tags are added."""
 
 _FILL: dict[str, Any] = {"string": "", "float": float("nan"), "int32": 0, "int64": 0}
 
 
 def lay_out(folder: Path, tags: Path, output: Path, *, block: int, digest: str) -> Ledger:
-    """Write the block's Arrow file and its ledger; InputError where keys disagree.
+    """Write the block's Arrow file and its ledger; InputError if keys differ.
 
-    Uncompressed record batches of `BATCH_ROWS` rows: a row is found by division and read
-    through the page cache, so that the service keeps none of it in memory.
+    The record batches are uncompressed and have `BATCH_ROWS` rows: the service finds a row by
+    division and reads it through the page cache, and keeps none of it in memory.
     """
     embeddings = open_block(folder)
     source = ledger.fingerprint("metadata", FORMAT, embeddings.fingerprint, tags, str(block))
@@ -78,7 +78,7 @@ def lay_out(folder: Path, tags: Path, output: Path, *, block: int, digest: str) 
 
 
 def _schema(embeddings: Block, tags: pa.Schema) -> pa.Schema:
-    """The columns to write: those of the samples that are there, the host, the tags.
+    """The columns to write: those that the samples have, the host, the tags.
 
     A tag of the same name (nsfw) wins: it was made later.
     """
@@ -90,7 +90,7 @@ def _schema(embeddings: Block, tags: pa.Schema) -> pa.Schema:
     kinds: dict[str, pa.DataType] = {"similarity": pa.float32()}
     kinds |= {"width": pa.int32(), "height": pa.int32()}
     for name, origin in COLUMNS.items():
-        # Where there is no shard at all, the usual columns.
+        # Without any shard: the usual columns.
         if origin in there or not there:
             fields[name] = pa.field(name, kinds.get(name, pa.string()))
     fields["host"] = pa.field("host", pa.string())
@@ -108,7 +108,7 @@ def _joined(
     for path, length in zip(embeddings.tables(), embeddings.lengths, strict=True):
         samples = read_parquet(path, "run `embed` again")
         if samples.num_rows != length:
-            raise InputError(f"{path}: {samples.num_rows} rows for {length} vectors")
+            raise InputError(f"{path}: {samples.num_rows} rows, but {length} vectors")
         own = tagged.slice(start, length)
         _check_keys(samples["key"], own["key"], path, tags)
         yield _columns(samples, own, schema)
@@ -146,7 +146,7 @@ def _columns(samples: pa.Table, tagged: pa.Table, schema: pa.Schema) -> pa.Table
 
 
 def _regular(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows in tables of `BATCH_ROWS`, the last as long as is left."""
+    """The same rows in tables of `BATCH_ROWS`; the last table holds the rest."""
     waiting = schema.empty_table()
     for table in tables:
         waiting = pa.concat_tables([waiting, table])

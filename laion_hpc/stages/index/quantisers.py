@@ -1,9 +1,9 @@
 """Rotation, product quantiser and encoding, in pieces that threads work on side by side.
 
-What faiss does over all threads at once ends in other bits with another number of them: its
-matrix products are cut differently. Here the work is cut first, in pieces that do not depend on
-the number of threads, and each piece is done by one: the same bytes, and no thread waits for
-another within a piece. Sub-quantisers know nothing of each other, nor do rows to be encoded.
+faiss splits a matrix product over its threads: another number of threads gives other bits. Here
+the pieces do not depend on the number of threads, and one thread does each piece. So the bytes
+are the same, and no thread waits for another within a piece. Sub-quantisers do not depend on each
+other, nor do rows to encode.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import numpy.typing as npt
 from laion_hpc.stages.index.embeddings import Vectors
 
 PIECE_ROWS = 4_096
-"""Rows rotated or encoded by one thread at a time."""
+"""Rows that one thread rotates or encodes at a time."""
 PIECE_COLUMNS = 64
-"""Columns of a product with as many rows as there are vectors, by one thread at a time."""
+"""Columns of a product over all vectors that one thread computes at a time."""
 OPQ_ROUNDS = 50
-"""Rotations tried; faiss' number."""
+"""Rotations tried, as in faiss."""
 OPQ_FIRST, OPQ_NEXT = 10, 2
 """Steps of k-means in the first round and in each later one, which starts where the last ended.
 
-faiss takes 40 and 4: twice the time for an error of quantisation smaller by one hundredth
+faiss takes 40 and 4: twice the time, for a quantisation error that is one hundredth smaller
 (held-out vectors, 65,536 x 64 in clusters, spectrum falling as i^-0.6)."""
 OPQ_CENTROIDS = 256
 ENCODER_STEPS = 25
-"""Steps of k-means of the quantiser that codes are made with; faiss' number."""
+"""Steps of k-means of the quantiser that makes the codes, as in faiss."""
 
 
 @contextmanager
 def one_thread_each(threads: int) -> Iterator[Executor]:
-    """Threads in each of which faiss, OpenMP and BLAS use one only."""
+    """Threads; in each of them faiss, OpenMP and BLAS use one thread."""
     import faiss
     from threadpoolctl import threadpool_limits
 
@@ -49,7 +49,7 @@ def one_thread_each(threads: int) -> Iterator[Executor]:
 
 
 def applied(transform: Any, vectors: npt.NDArray[Any], pool: Executor) -> Vectors:
-    """What a faiss transform makes of vectors (n, d_in): (n, d_out) float32."""
+    """Vectors (n, d_in) after a faiss transform: (n, d_out) float32."""
     result = np.empty((len(vectors), int(transform.d_out)), np.float32)
 
     def apply(first: int) -> None:
@@ -61,10 +61,10 @@ def applied(transform: Any, vectors: npt.NDArray[Any], pool: Executor) -> Vector
 
 
 def train_rotation(opq: Any, sample: Vectors, *, seed: int, pool: Executor) -> None:
-    """Train a faiss OPQMatrix on vectors (n, d_in): quantise, turn towards what came out, again.
+    """Train a faiss OPQMatrix on vectors (n, d_in): quantise, rotate towards the result, repeat.
 
-    The non-parametric solution of Ge et al., Optimized Product Quantization (2013), from a random
-    rotation, as in faiss. Of `d_out` > `d_in` the sample spans only a part.
+    The non-parametric solution of Ge et al., Optimized Product Quantization (2013). It starts
+    from a random rotation, as in faiss. If `d_out` > `d_in`, the sample spans only a part.
     """
     inner, outer, parts = int(opq.d_in), int(opq.d_out), int(opq.M)
     centred = sample - sample.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -103,7 +103,7 @@ def train_rotation(opq: Any, sample: Vectors, *, seed: int, pool: Executor) -> N
 
 
 def train_encoder(ivf: Any, sample: Vectors, *, pool: Executor) -> None:
-    """Train the product quantiser of a faiss IndexIVFPQ, whose cells are there, on (n, d)."""
+    """Train the product quantiser of a faiss IndexIVFPQ, whose cells are trained, on (n, d)."""
     rest = np.empty_like(sample)
 
     def subtract(first: int) -> None:
@@ -152,7 +152,7 @@ def _clustered(
 
     parameters = faiss.ClusteringParameters()
     parameters.niter = steps
-    # The sample has been drawn already: it must not be thinned again, nor warned of.
+    # This is the sample already: faiss must not draw from it again, nor warn.
     parameters.min_points_per_centroid, parameters.max_points_per_centroid = 1, len(vectors)
     clustering = faiss.Clustering(vectors.shape[1], count, parameters)
     if start is not None:

@@ -1,4 +1,4 @@
-"""How good results are: exact neighbours, recall against them, the parameters that follow."""
+"""Measures results: exact neighbours, recall against them, the parameters to choose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ids = npt.NDArray[np.int64]
 DEPTHS = (1, 10, 100)
 """recall@k is measured at these k."""
 TIE = 1e-5
-"""Similarities this close are equal: fp32 sums differ by as much with the order of adding."""
+"""Similarities this close are equal: fp32 sums in another order differ as much."""
 SPARE = 2 * max(DEPTHS)
 """Exact neighbours kept for each query: more than the deepest k, for those that tie with it."""
 
@@ -23,7 +23,7 @@ SPARE = 2 * max(DEPTHS)
 class Neighbours:
     """For each of q queries the exact nearest vectors, best first: (q, k) ids and cosines.
 
-    Where there are fewer than k vectors, the rest are id -1 and cosine -inf.
+    If there are fewer than k vectors, the rest have id -1 and cosine -inf.
     """
 
     ids: Ids
@@ -33,9 +33,9 @@ class Neighbours:
 def exact(queries: Vectors, own: Ids, chunks: Iterable[tuple[Ids, Vectors]]) -> Neighbours:
     """Exact neighbours by a full scan; `own[i]` is an id to leave out for query i, or -1.
 
-    Chunks are (ids, vectors), ids ascending; memory is bounded by one chunk's (q, rows)
-    similarities. Of a chunk only vectors that are nearer to some query than what it has are
-    sorted: after millions, a few.
+    Chunks are (ids, vectors), ids ascending. Memory holds the (q, rows) similarities of one chunk.
+    Of a chunk only vectors are sorted that are nearer to a query than a neighbour it has: after
+    millions of vectors, a few.
     """
     count = len(queries)
     ids = np.full((count, SPARE), -1, np.int64)
@@ -67,8 +67,8 @@ def _best(ids: Ids, cosines: Vectors) -> tuple[Ids, Vectors]:
 def recall(found: Ids, truth: Neighbours, depth: int) -> float:
     """Mean share of the `depth` nearest vectors that are among the first `depth` found.
 
-    Vectors that tie with the last of them count as well as it does: a web crawl holds the same
-    picture many times. `found` (q, ≥ depth) must not hold the query's own id; -1 is nothing.
+    A vector that ties with the last of them counts, too: a web crawl holds the same picture many
+    times. `found` (q, ≥ depth) must not hold the query's own id; -1 is nothing.
     """
     shares = []
     for row, ids, cosines in zip(found, truth.ids, truth.cosines, strict=True):
@@ -82,7 +82,7 @@ def recall(found: Ids, truth: Neighbours, depth: int) -> float:
 
 
 def without_own(found: Ids, own: Ids, depth: int) -> Ids:
-    """The first `depth` ids of each row but its own id; `found` is at least one wider."""
+    """The first `depth` ids of each row without its own id; `found` is at least one wider."""
     rows = []
     for row, mine in zip(found, own, strict=True):
         kept = row[row != mine] if mine >= 0 else row
@@ -101,7 +101,7 @@ def choose_nprobe(
 ) -> tuple[int, bool]:
     """The smallest nprobe at which every kind of query has recall@10 ≥ target, and True.
 
-    If none has, the nprobe with the best recall (of the worst kind of query), and False.
+    Otherwise the nprobe with the best recall (of the worst kind of query), and False.
     """
     worst = [(nprobe, min(at_ten.values())) for nprobe, at_ten in measured]
     for nprobe, value in worst:

@@ -44,8 +44,8 @@ def train(
 ) -> Ledger:
     """Train on a sample of the blocks in `folders`, write `output` and its ledger.
 
-    The sample is uniform over the rows of all blocks: a crawl is ordered by host, and the first
-    rows would know a few sites only. In memory are the sample as it is stored and, rotated, as
+    The sample is uniform over the rows of all blocks: a crawl is ordered by host, and its first
+    rows are of a few sites only. Memory holds the sample as stored and the rotated sample as
     float32: sample × (2 · width + 4 · rotated width) bytes.
     """
     blocks = open_blocks(folders, modality)
@@ -59,7 +59,7 @@ def train(
     cells = cells_of(key)
     if cells is None:
         raise UsageError(
-            f"index.key: {key!r} is not of the IVF family, so its blocks could not be merged on "
+            f"index.key: {key!r} is not of the IVF family, so its blocks cannot be merged on "
             "disk; use auto or a key such as IVF4096,SQfp16"
         )
     count = train_count(cells, config.train_vectors, total)
@@ -89,7 +89,7 @@ def train(
 
 
 def uses_gpu(device: str) -> bool:
-    """Whether `index.device` and this faiss lead to a GPU; UsageError if one is asked in vain."""
+    """Whether to use a GPU, by `index.device` and this faiss; UsageError if there is none."""
     import faiss
 
     if device == "cpu":
@@ -108,11 +108,11 @@ def train_index(
 ) -> Any:
     """A trained, empty faiss index of inner products; the same bytes for any `threads`.
 
-    k-means over the cells, where most of the time goes with many, sums each centroid in one thread
-    in the order of the vectors, so threads change nothing. Rotation and product quantiser are
-    trained in pieces (`quantisers`). Where threads would change the result (the linking of an
-    HNSW graph over the centroids, other transforms) one is used. With `gpu` k-means finds the
-    nearest centroids on all GPUs of the node; its sums differ in their last bits.
+    k-means over the cells takes most of the time. It sums each centroid in one thread in the order
+    of the vectors, so threads change nothing. Rotation and product quantiser are trained in pieces
+    (`quantisers`). Steps whose result depends on threads (the links of an HNSW graph over the
+    centroids, other transforms) use one. With `gpu` k-means finds the nearest centroids on all
+    GPUs of the node; its sums differ in their last bits.
     """
     import faiss
 
@@ -127,11 +127,10 @@ def train_index(
     if ivf is None or not mergeable or isinstance(ivf, faiss.IndexIVFFastScan):
         raise UsageError(f"index.key: {key!r} cannot be merged on disk; use IVF…, or OPQ…,IVF…")
     if isinstance(ivf, faiss.IndexIVFScalarQuantizer) and key.endswith(",SQfp16"):
-        # `embed` writes fp16: stored as they are, not as residuals, the vectors lose nothing.
+        # `embed` writes fp16: vectors stored whole, not as residuals, lose nothing.
         ivf.by_residual = False
     if isinstance(ivf, faiss.IndexIVFPQ):
-        # It reorders codes for Hamming distances, which no search of ours looks at, for seconds
-        # per sub-quantiser.
+        # It takes seconds per sub-quantiser, and serves Hamming distances, which we do not use.
         ivf.do_polysemous_training = False
     ivf.cp.seed = seed
     rotated = sample
@@ -174,7 +173,7 @@ def _transforms(index: Any) -> list[Any]:
 def _centroids(sample: Vectors, ivf: Any, threads: int, *, gpu: bool) -> Vectors:
     import faiss
 
-    # The sample has been drawn already: k-means must not thin it again, nor warn of its size.
+    # This is the sample already: k-means must not draw from it again, nor warn of its size.
     ivf.cp.max_points_per_centroid = len(sample)
     ivf.cp.min_points_per_centroid = 1
     ivf.cp.spherical = True
@@ -201,5 +200,5 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _last_line(error: Exception) -> str:
-    # faiss puts the place in its source first and what was wrong last.
+    # faiss gives the place in its source first and the fault last.
     return str(error).strip().rpartition("failed: ")[2].splitlines()[-1]

@@ -21,8 +21,8 @@ def together(
     """Link the parts of all releases into `output` and describe them as one; its manifest.
 
     `releases` are the `release` folders of crawls (results/CRAWL/release). A part is called
-    CRAWL-part-0007-000.parquet here. The links are hard where the file system has them, and
-    relative symbolic ones elsewhere. Statistics are over all rows, from the counts of all blocks.
+    CRAWL-part-0007-000.parquet here. The links are hard if the file system has them, else
+    relative symbolic ones. Statistics are over all rows, from the counts of all blocks.
     InputError if a release is missing, changed, or of another config.
     """
     names = [path.resolve().parent.name for path in releases]
@@ -67,7 +67,7 @@ def _is_counted(entry: File) -> bool:
 def _linked(crawl: str, release: Path, entry: File, output: Path) -> File:
     source = release / entry.name
     if not source.exists() or source.stat().st_size != entry.bytes:
-        raise InputError(f"{source}: missing or not as its manifest says; run `release` again")
+        raise InputError(f"{source}: missing or different from its manifest; run `release` again")
     folder, _, part = entry.name.rpartition("/")
     target = output / folder / f"{crawl}-{part}"
     target.parent.mkdir(parents=True, exist_ok=True)

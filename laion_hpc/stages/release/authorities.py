@@ -1,4 +1,4 @@
-"""How many rows come from each server, counted by what stands in a URL where a host does."""
+"""Counts the rows of each server, by the host part of their URLs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Array = Any
 class Authorities:
     """Counts of the rows of some datasets by the part of their URL between `//` and `/`.
 
-    That is the host, perhaps with a port or a user. Equal ones are found by a hash of 64 bits: of
-    a million, two share it with a probability of 3 in 10⁸. Memory: 24 bytes for each one that is
-    different, 8 more for each dataset, and its own bytes.
+    That part is the host, perhaps with a port or a user. A hash of 64 bits finds equal parts: among
+    a million, two share a hash with a probability of 3 in 10⁸. Each different part takes 24 bytes
+    of memory, 8 more for each dataset, and its own bytes.
     """
 
     def __init__(self, datasets: int) -> None:
-        """`datasets`: one that all rows are in, then others, at most 62."""
+        """`datasets`: first one with all rows, then others, at most 62."""
         # Numbers of entries plus one, at the place that the hash says or the next that is free.
         self._places = np.zeros(2 * _LEAST, np.int32)
         # The hash of an entry and its counts beside it: most of the time goes into reaching them.
@@ -41,7 +41,7 @@ class Authorities:
         _loops()  # compiled here: `add` may be called by several threads at once
 
     def add(self, urls: pa.ChunkedArray, bits: npt.NDArray[np.int64]) -> None:
-        """Count further rows: `bits` (rows,) says which of the other datasets each is in."""
+        """Count further rows: `bits` (rows,) gives the other datasets that each is in."""
         count, _ = _loops()
         row = 0
         for chunk in urls.chunks:
@@ -59,7 +59,7 @@ class Authorities:
             row += len(chunk)
 
     def found(self) -> tuple[pa.LargeStringArray, npt.NDArray[np.int64]]:
-        """All of them, in the order in which they first came, and their counts (n, datasets)."""
+        """All of them, in the order of their first rows, and their counts (n, datasets)."""
         ends = self._ends[: self._entries + 1]
         buffers = pa.py_buffer(ends), pa.py_buffer(self._bytes[: ends[-1]])
         words = pa.LargeStringArray.from_buffers(self._entries, *buffers)
@@ -85,7 +85,7 @@ def _count(
     offsets: Array, data: Array, bits: Array, row: int, entries: int,
     places: Array, rows: Array, ends: Array, kept: Array,
 ) -> Any:  # fmt: skip
-    """Count rows from `row` on: the row before which there was no more room, and the entries."""
+    """Count rows from `row` on; returns the first row without room, and the entries."""
     mask = np.uint64(len(places) - 1)
     while row < len(bits):
         at, end = offsets[row], offsets[row + 1]
@@ -126,7 +126,7 @@ def _count(
 
 
 def _enter(places: Array, rows: Array, entries: int) -> None:
-    """Put entries that are all different into a table of places that is empty."""
+    """Put different entries into an empty table of places."""
     mask = np.uint64(len(places) - 1)
     for entry in range(entries):
         place = np.uint64(rows[entry, 0]) & mask

@@ -29,12 +29,12 @@ from laion_hpc.stages.release.part_files import PartsWriter
 
 UNIT = "samples"
 FORMAT = "with counts"
-"""Of the outputs of a block: those of another one are made again."""
+"""Format of a block's outputs: outputs of another format are made again."""
 
 
 @dataclass(frozen=True)
 class TableBlock:
-    """What one job makes: which block, where to, and by which config."""
+    """One job: the block, its output, its config."""
 
     number: int
     release: Path
@@ -44,16 +44,16 @@ class TableBlock:
     threads: int = 1
 
     def beside(self, name: str) -> Path:
-        """A file of the block's own beside its ledger: `0007.NAME`."""
+        """A file of the block beside its ledger: `0007.NAME`."""
         return self.ledger.with_name(f"{self.number:04d}.{name}")
 
 
 def make_block(embeddings: Path, tags: Path, block: TableBlock) -> Ledger:
     """Write a block's parts of all splits and subsets; return its ledger (unit: samples).
 
-    Done already from the very same inputs and config: nothing is written. Parts that an earlier
-    attempt left and this one does not make are removed. InputError if embeddings and tags are
-    not of the same samples in the same order.
+    It writes nothing if this is done already from the same inputs and config. It removes other
+    parts, of an earlier attempt. InputError if embeddings and tags are not of the same samples in
+    the same order.
     """
     listed = metadata_files(embeddings)
     sources = list(listed)
@@ -116,8 +116,8 @@ def make_block(embeddings: Path, tags: Path, block: TableBlock) -> Ledger:
 def metadata_files(embeddings: Path) -> dict[Path, File | None]:
     """The metadata tables of an embedded block in order, as its manifest lists them.
 
-    Without a manifest (embeddings that another tool made) they are those that are there, and
-    nothing is known of them (None). InputError if one is missing.
+    Without a manifest (another tool made the embeddings) they are the tables that are there, with
+    None for the entry. InputError if one is missing.
     """
     if (embeddings / ledger.MANIFEST).exists():
         listed = ledger.read(embeddings / ledger.MANIFEST).files
@@ -128,7 +128,9 @@ def metadata_files(embeddings: Path) -> dict[Path, File | None]:
         }
         for path, entry in found.items():
             if entry and (not path.exists() or path.stat().st_size != entry.bytes):
-                raise InputError(f"{path}: missing or not as its manifest says; run `embed` again")
+                raise InputError(
+                    f"{path}: missing or different from its manifest; run `embed` again"
+                )
         return found
     folder = embeddings / "metadata"
     if not folder.is_dir():
@@ -137,7 +139,7 @@ def metadata_files(embeddings: Path) -> dict[Path, File | None]:
 
 
 def _source(files: dict[Path, File | None], tags: Path) -> str:
-    """Fingerprint of all inputs; checksums that the block's manifest records are not redone."""
+    """Fingerprint of all inputs; it takes the checksums that the block's manifest records."""
     if not tags.exists():
         raise InputError(f"{tags}: no such file; has `tag` run on this block?")
     known = (entry.sha256 if entry else path for path, entry in files.items())
@@ -156,7 +158,7 @@ def _read_tags(path: Path) -> pa.Table:
 
 
 def _count_classes(files: list[Path], tags: Path, keep: np.ndarray[Any, Any]) -> Counter[str]:
-    """Released rows per language class, from that one column: the even parts need it first."""
+    """Released rows per language class, from that one column: even parts need the number first."""
     counts: Counter[str] = Counter(dict.fromkeys(columns.SPLITS, 0))
     row = 0
     for file in files:

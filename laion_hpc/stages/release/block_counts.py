@@ -1,8 +1,7 @@
-"""What a block counts while it writes: which subsets each row is in, every value, every host.
+"""Counts a block while it is written: the subsets of each row, every value, every host.
 
-The rows pass in memory on their way to the joined parts, row group by row group; here each is
-looked at once for all subsets. Memory is bounded by a row group, the number of distinct values and
-hosts (`Authorities`), and eight bytes for each row.
+It reads each row group in memory, before it goes to the joined parts, once for all subsets. Memory
+holds a row group, the distinct values and hosts (`Authorities`), and eight bytes for each row.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from laion_hpc.web.url import host_of
 IMPLIED = {SPLITS["en"]: "en", SPLITS["nolang"]: ""}
 """LANGUAGE of the rows of a split without that column."""
 MOST_GROUPS = 64
-"""Sets of subsets that are told apart by their bits alone: up to six subsets."""
+"""Sets of subsets that are numbered by their bits alone: up to six subsets."""
 MOST_CELLS = 1 << 22
-"""Values times sets of subsets that are counted in one array."""
+"""Values times sets of subsets that one array counts."""
 PAGE = 1 << 12
-"""Numbers that are counted in one array once one of them occurs."""
+"""Numbers that one array counts, once one of them occurs."""
 
 
 class Counting:
     """The counts of one block. Each split may be counted in a thread of its own.
 
     `where`: the predicate of each subset by its folder, at most 60; `heads`: the columns of
-    scores; `scratch`: a folder for what does not fit in memory.
+    scores; `scratch`: a folder for data that does not fit in memory.
     """
 
     def __init__(self, where: Mapping[str, str], heads: Sequence[str], scratch: Path) -> None:
         _loop()  # compiled here: each split may be counted in a thread of its own
         self._subsets = list(where)
         self._heads = heads
-        # By split, and what a thread counts is its own: a column for the split, one per subset.
+        # By split, so that threads share nothing: a column for the split, one per subset.
         self._sums: dict[str, dict[str, Sums]] = {}
         self._bits: dict[str, list[npt.NDArray[np.int64]]] = {}
         self._hosts: dict[str, Authorities] = {}
@@ -55,7 +54,7 @@ class Counting:
         bits = [f"(coalesce(({one}\n)::BIGINT, 0) << {n})" for n, one in enumerate(where.values())]
         self._belongs = " | ".join(bits) or "0::BIGINT"
         self._connection = duckdb.connect()
-        # One thread: what is asked of rows comes back in their order.
+        # One thread: results keep the order of the rows.
         self._connection.execute("SET threads = 1; SET memory_limit = '2GB'")
         self._connection.execute("SET temp_directory = ?", [str(scratch)])
 
@@ -83,7 +82,7 @@ class Counting:
         return count
 
     def members(self, split: str, subset: str) -> npt.NDArray[np.bool_]:
-        """Which rows of a split, in the order in which they were counted, are in a subset."""
+        """Which rows of a split are in a subset, in the order in which they were counted."""
         bits = np.concatenate(self._bits[split] or [np.zeros(0, np.int64)])
         return (bits >> self._subsets.index(subset) & 1).astype(np.bool_)
 
@@ -101,7 +100,7 @@ class Counting:
         _write(counts, pa.Table.from_arrays(arrays, schema=COUNTS))
         tables = [self._hosts_of(split) for split in SPLITS.values() if split in self._hosts]
         self._connection.register("hosts", pa.concat_tables(tables))
-        # A host that stands there with and without its port has two rows; order is by a number.
+        # A host with and without its port has two rows; order is by a number.
         found = self._connection.sql("FROM hosts ORDER BY split, hash(host)")
         _write(hosts, found.to_arrow_table())
 
@@ -125,7 +124,7 @@ class Sums:
 
     def __init__(self, kind: Coded, datasets: int) -> None:
         self._shift, self._datasets = kind.shift, datasets
-        # Numbers are few and close together, or many and anywhere: pages suit both.
+        # Numbers are few and close together, or many and far apart: pages suit both.
         self._pages: dict[int, npt.NDArray[np.int64]] = {}
         self._words: dict[str, npt.NDArray[np.int64]] = {}
 
@@ -159,8 +158,8 @@ class Sums:
 def _grouped(
     bits: npt.NDArray[np.int64], subsets: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Rows by the set of subsets that they are in: the group of each, and which datasets a group
-    is in (groups, datasets), of which the first is the split.
+    """Group rows by their set of subsets: the group of each row, and the datasets of each group
+    (groups, datasets); the first dataset is the split.
     """
     if 1 << subsets <= MOST_GROUPS:
         groups, sets = bits, np.arange(1 << subsets)
@@ -173,7 +172,7 @@ def _grouped(
 def histogram(
     codes: npt.NDArray[Any], groups: npt.NDArray[np.int64], members: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Which codes there are, in order, and how often in each dataset (codes, datasets).
+    """The codes that occur, in order, and how often in each dataset (codes, datasets).
 
     `codes` (rows,) are whole numbers, `groups` (rows,) the group of each row, and `members`
     (groups, datasets) is 1 where a group is in a dataset.
@@ -186,7 +185,7 @@ def histogram(
         else:
             there, codes = np.unique(codes, return_inverse=True)
             low = 0
-    # Floating point, which is exact for whole numbers below 2⁵³, for the sake of a fast product.
+    # Floating point makes the product fast, and is exact for whole numbers below 2⁵³.
     cells = np.zeros((len(there), len(members)))
     _loop()(codes.astype(np.int64, copy=False), low, groups, cells)
     return there, (cells @ members).astype(np.int64)

@@ -37,7 +37,7 @@ _COLUMN_NOTE = {
 
 @dataclass(frozen=True)
 class About:
-    """All that card and Croissant file tell."""
+    """All data of the card and the Croissant file."""
 
     title: str
     license: str
@@ -59,7 +59,7 @@ class About:
 
     @property
     def license_url(self) -> str:
-        """Where the licence of the metadata stands, if it is a Creative Commons one."""
+        """Address of the metadata's licence, if it is a Creative Commons one."""
         found = re.fullmatch(r"cc-(by(?:-\w+)*)-(\d\.\d)", self.license)
         if found:
             return f"https://creativecommons.org/licenses/{found[1]}/{found[2]}/"
@@ -115,7 +115,7 @@ def _header(about: About) -> dict[str, Any]:
 
 
 def hub_languages(codes: list[str]) -> list[str]:
-    """CLD3's codes as the hub takes them: ISO 639, sorted, no script, today's code for Hebrew."""
+    """CLD3's codes in the hub's form: ISO 639, sorted, no script, today's code for Hebrew."""
     found = set()
     for code in codes:
         short = code.partition("-")[0]
@@ -255,7 +255,7 @@ def _provenance(about: About) -> str:
 
 def _citation(about: About) -> str:
     published = f"Published: {about.date_published}." if about.date_published else ""
-    # Four spaces make a block in which nothing is marked up, whatever it holds.
+    # Four spaces make a block without mark-up.
     cite = "\n".join(f"    {line}".rstrip() for line in about.cite_as.strip().splitlines())
     body = "\n\n".join(part for part in (published, cite) if part)
     return f"## Citation\n\n{body}" if body else ""

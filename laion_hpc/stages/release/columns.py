@@ -42,8 +42,8 @@ OWN = (
 )
 """Columns of EMBEDDED_SAMPLE that follow the tags.
 
-Left out are what LAION's columns say already (url, caption, language, the sizes) and what only
-someone with the image needs, who has it in the shard's own table (exif, md5, final_url).
+Two kinds are left out: those that LAION's columns repeat (url, caption, language, the sizes), and
+those that need the image and are in the shard's own table (exif, md5, final_url).
 """
 
 _FROM_SAMPLE = {"URL": "url", "TEXT": "caption", "WIDTH": "original_width"} | {
@@ -65,7 +65,7 @@ def head_names(tags: pa.Schema) -> list[str]:
 def wide_schema(tags: pa.Schema) -> pa.Schema:
     """All columns of the release, LANGUAGE included, given the schema of the tags.
 
-    InputError if a head's column is no float32 or is called, up to case, like another column.
+    InputError if a head's column is no float32 or has the name, in any case, of another column.
     """
     heads = head_names(tags)
     fields: list[pa.Field[Any]] = [*RELEASE]
@@ -80,7 +80,7 @@ def wide_schema(tags: pa.Schema) -> pa.Schema:
     for name in heads:
         if names.count(name.lower()) > 1:
             raise InputError(
-                f"tags: the head {name} is called like a column of the release; rename it"
+                f"tags: the head {name} has the name of a column of the release; rename it"
             )
     return pa.schema(fields)
 
@@ -112,8 +112,7 @@ def _belongs(column: str, split: str) -> bool:
 def join(samples: pa.Table, tags: pa.Table, wide: pa.Schema) -> pa.Table:
     """Rows of EMBEDDED_SAMPLE and their tags, in the same order -> rows of the wide schema.
 
-    URL and TEXT are taken as they are. LANGUAGE is empty for nolang, whose text has no language
-    that CLD3 would vouch for.
+    URL and TEXT do not change. LANGUAGE is empty for nolang: CLD3 is not sure of the language.
     """
     detected = pc.not_equal(samples["language_class"], "nolang")
     made = {
@@ -130,7 +129,7 @@ def join(samples: pa.Table, tags: pa.Table, wide: pa.Schema) -> pa.Table:
 
 
 def first_of_each(hashes: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[Any]]:
-    """True where a hash appears for the first time: the row of a join key that is released."""
+    """True for the first row of each hash: the row that is released."""
     keep = np.zeros(len(hashes), dtype=bool)
     keep[np.unique(hashes, return_index=True)[1]] = True
     return keep

@@ -11,10 +11,9 @@ laion-hpc release gather results/demo/release --output results/demo/release
 laion-hpc release together results/*/release --output results/release
                                        one release over several crawls: links, no copies
 
-A block's ledger is RELEASE/blocks/0007.ledger.json; beside it lies what the block has counted, from
-which the statistics are added up. Folders of the release: laion-en, laion-multi
-and laion-nolang with LAION's columns; the same with -joined, with all scores and provenance;
-subsets/NAME for every subset of the config.
+A block's ledger is RELEASE/blocks/0007.ledger.json; the block's counts lie beside it, and `gather`
+adds them up. Folders of the release: laion-en, laion-multi and laion-nolang with LAION's columns;
+the same with -joined, with all scores and provenance; subsets/NAME for every subset of the config.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def _gather(options: argparse.Namespace) -> int:
     book = gather(
         release,
         config,
-        # Without a config there is nothing to say how many blocks there should be.
+        # Without a config the number of blocks is unknown.
         blocks=config.dataset.blocks if options.config else None,
         threads=options.processes,
         memory=options.memory,

@@ -1,7 +1,7 @@
 """The release in Croissant 1.0 (JSON-LD), as mlcroissant reads it.
 
-mlcroissant insists on `conformsTo`, on an `encodingFormat` for every file set and on a
-`dataType` for every field. Files are described as sets: their checksums are in SHA256SUMS.
+mlcroissant needs `conformsTo`, an `encodingFormat` for every file set and a `dataType` for every
+field. Files are described as sets: their checksums are in SHA256SUMS.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ CARD = "README.md"
 CROISSANT = "croissant.json"
 CHECKSUMS = "SHA256SUMS"
 COUNTS, HOSTS = ".counts.parquet", ".hosts.parquet"
-"""Ends of the names of the tables that blocks have counted."""
+"""Ends of the names of the blocks' tables of counts."""
 
 
 def gather(
@@ -36,8 +36,8 @@ def gather(
 ) -> Ledger:
     """Describe a release whose blocks are all made; return its manifest.
 
-    `blocks`: how many there must be (None: those that are there). InputError if one is missing,
-    was made with another config, or if parquet files lie about that no block vouches for.
+    `blocks`: the number there must be (None: those that are there). InputError if one is missing
+    or was made with another config, or if a parquet file is in no block's ledger.
     """
     books = read_blocks(release, blocks, digest(config, "release"))
     files = block_files(release, books)
@@ -70,7 +70,7 @@ def describe(
 ) -> list[File]:
     """Write the statistics, card, Croissant description and checksums of a release.
 
-    `counted`: the tables in which the blocks have counted the rows of the parts `files`.
+    `counted`: the blocks' tables of counts, of the rows of the parts `files`.
     """
     with tempfile.TemporaryDirectory(dir=release, prefix=".statistics.") as scratch:
         numbers = statistics.compute(
@@ -130,7 +130,7 @@ def read_blocks(release: Path, blocks: int | None, config: str) -> dict[int, Led
     if beyond := [number for number in found if number not in expected]:
         raise InputError(
             f"{release / BLOCKS}/{beyond[0]:04d}.ledger.json: the config has {blocks} blocks only; "
-            "this one is left from another run: remove the release folder and make it again"
+            "this one is of another run: remove the release folder and make it again"
         )
     if not found:
         raise InputError(f"{release / BLOCKS}: no ledger of a block; run `release block` first")
@@ -168,7 +168,7 @@ def count_files(release: Path, books: dict[int, Ledger]) -> list[File]:
 def _check(path: Path, entry: File, number: int) -> None:
     if not path.exists() or path.stat().st_size != entry.bytes:
         raise InputError(
-            f"{path}: missing or not as its ledger says; "
+            f"{path}: missing or different from its ledger; "
             f"run `release block` on block {number:04d} again"
         )
 
@@ -202,7 +202,7 @@ def _check_strays(release: Path, files: Sequence[File]) -> None:
     for pattern in ("laion-*/*.parquet", f"{subsets.FOLDER}/*/*.parquet"):
         for path in sorted(release.glob(pattern)):
             if path.relative_to(release).as_posix() not in known:
-                raise InputError(f"{path}: no block vouches for this file; remove it")
+                raise InputError(f"{path}: this file is in no block's ledger; remove it")
 
 
 def _datasets(files: Sequence[File]) -> list[str]:
@@ -212,7 +212,7 @@ def _datasets(files: Sequence[File]) -> list[str]:
 
 
 def _heads(release: Path, files: Sequence[File]) -> list[str]:
-    """The columns of scores of the joined files; InputError if they are not the same in all."""
+    """The columns of scores of the joined files; InputError if they differ."""
     found: list[str] = []
     first = ""
     for entry in files:
@@ -246,7 +246,7 @@ def _write(path: Path, data: bytes) -> File:
 
 
 def _remove_empty_folders(release: Path) -> None:
-    """Folders of subsets that the config no longer names."""
+    """Folders of subsets that are no longer in the config."""
     for folder in [*release.glob("laion-*"), *release.glob(f"{subsets.FOLDER}/*")]:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""Parquet parts of even size, with row groups and an index that make remote reading cheap."""
+"""Parquet parts of even size; their row groups and index make remote reading fast."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def part_sizes(rows: int, rows_per_part: int) -> list[int]:
 class PartsWriter:
     """Writes `rows` rows, given in any portions, as even parts of one folder.
 
-    The number of rows must be known beforehand: that is what makes the parts even. No rows, no
-    file. Every part appears whole or not at all. `parts` lists what was written, with its rows.
+    The number of rows must be known beforehand, to make the parts even. Without rows there is no
+    file. Every part appears whole or not at all. `parts` lists the parts written, with their rows.
 
-    Row groups are encoded in a thread of `pool`, one at a time and in order, while the next one is
-    gathered: the bytes are the same without. There `seen` is given the rows of each, too.
+    A thread of `pool` encodes the row groups, one at a time and in order, while the next one is
+    gathered. The bytes are the same without it. That thread gives `seen` the rows of each, too.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class PartsWriter:
                 self._schema,
                 compression="zstd",
                 write_page_index=True,
-                # Pages end where the content says: a store that deduplicates chunks keeps what
-                # two versions of the dataset share only once.
+                # The content decides where pages end: a store that deduplicates chunks keeps
+                # once what two versions of the dataset share.
                 use_content_defined_chunking=True,
             )
         )
@@ -137,7 +137,7 @@ class PartsWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._running is not None:  # after an error: nobody else asks how it ended
+        if self._running is not None:  # after an error: nobody else waits for it
             wait([self._running])
         self._open.__exit__(kind, error, trace)
         if error is None and len(self.parts) != len(self._sizes):

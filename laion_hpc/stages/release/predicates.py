@@ -1,4 +1,4 @@
-"""Whether the SQL predicates of subsets can be asked of the columns of a release."""
+"""Checks that the SQL predicates of subsets fit the columns of a release."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from laion_hpc.config.sections import SubsetConfig
 
 
 def faults(subsets: Sequence[SubsetConfig], wide: pa.Schema) -> Iterator[str]:
-    """What is wrong with each predicate that cannot be asked of these columns; the key first."""
+    """The fault of each predicate that does not fit these columns; its config key comes first."""
     with duckdb.connect() as connection:
         connection.register("rows", wide.empty_table())
         for number, subset in enumerate(subsets):
@@ -22,7 +22,7 @@ def faults(subsets: Sequence[SubsetConfig], wide: pa.Schema) -> Iterator[str]:
             except duckdb.Error as error:
                 first_line = str(error).splitlines()[0]
                 columns = ", ".join(wide.names)
-                yield f"{said} cannot be asked of the columns {columns}: {first_line}"
+                yield f"{said} does not fit the columns {columns}: {first_line}"
                 continue
             if kind != "BOOLEAN":
                 yield f"{said} is not a condition but a value of type {kind}"

@@ -2,7 +2,7 @@
 
 `images/NAME/` has the samples of a subset: `0007-00012.tar` + `.parquet` as `filter` writes them,
 and img_emb, text_emb and metadata with the same rows, as `embed` writes them. With
-`laion400m_layout` all released samples are also cut as LAION-400M was (`layout`).
+`laion400m_layout` all released samples are also written in LAION-400M's layout (`layout`).
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ LAION400M = pa.schema(
         pa.field("sha256", pa.string()),
     ]
 )
-"""Columns of LAION-400M's tables, as its readers look for them."""
+"""Columns of LAION-400M's tables, for its readers."""
 
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """One block of the release, and where its images and embeddings are."""
+    """One block of the release, and the folders of its images and embeddings."""
 
     number: int
     release: Path
@@ -67,17 +67,17 @@ class ImageBlock:
 
     @property
     def ledger(self) -> Path:
-        """Of all that is made of the block."""
+        """Digest of all that is made of the block."""
         return ledger_path(self.release, self.number)
 
 
 def ledger_path(release: Path, block: int) -> Path:
-    """Where the ledger of a block's images lies."""
+    """The path of the ledger of a block's images."""
     return release / LEDGERS / f"{block:04d}.ledger.json"
 
 
 def make_block(block: ImageBlock) -> Ledger:
-    """Write the images and embeddings of a block that the config asks for; return its ledger.
+    """Write the images and embeddings of a block that the config names; return its ledger.
 
     InputError if the block is not released, or a released sample has no image or no embedding.
     """
@@ -118,12 +118,12 @@ class _Form:
     """How a selection is written."""
 
     folder: Path
-    """Of the tars and their tables."""
+    """Folder of the tars and their tables."""
     embeddings: Path
-    """Of img_emb, text_emb and metadata."""
+    """Folder of img_emb, text_emb and metadata."""
     prefix: str
     sample: Callable[[Sample, dict[str, Any], int], Sample]
-    """A sample as it stands in the new tar, given its row and its place in the shard."""
+    """A sample for the new tar, from its row and its place in the shard."""
     table: Callable[[pa.Table], pa.Table]
 
 
@@ -286,7 +286,7 @@ def _shard(
 
 
 def _remove_stale(block: ImageBlock, made: set[Path]) -> None:
-    """Remove what an earlier run made of this block and this one does not."""
+    """Remove other files of this block, from an earlier run."""
     number = f"{block.number:04d}"
     found = [*(block.release / IMAGES).rglob(f"*{number}-[0-9][0-9][0-9][0-9][0-9].*")]
     found += (block.release / LAYOUT / "blocks" / number).rglob("*.*")
@@ -303,8 +303,8 @@ def _entry(path: Path, rows: int, folder: Path) -> File:
 def number_layout(release: Path, books: Sequence[Ledger]) -> list[File]:
     """Link the blocks' shards under one numbering over all of them, as LAION-400M's readers count.
 
-    Returns the files, named relative to the release. Links are hard where the file system has
-    them: nothing takes space twice.
+    Returns the files, named relative to the release. Links are hard if the file system has
+    them: no file takes space twice.
     """
     layout = release / LAYOUT
     files: dict[str, File] = {}

@@ -1,7 +1,7 @@
-"""The statistics of a release: what LAION published about its datasets, and more.
+"""The statistics of a release: those that LAION published of its datasets, and more.
 
-Exact integer arithmetic on counts (`tally`): the same release gives the same bytes whatever the
-number of threads. Nothing is approximate.
+They are exact integer arithmetic on counts (`tally`): the same release gives the same bytes with
+any number of threads.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def compute(
     memory: str = "4GB",
     scratch: Path | None = None,
 ) -> dict[str, Any]:
-    """Statistics of every dataset, as they stand in `statistics.json`.
+    """Statistics of every dataset, as in `statistics.json`.
 
-    `counts` and `hosts` are the tables that the blocks have counted (`tally`). `all` is the union
+    `counts` and `hosts` are the blocks' tables of counts (`tally`). `all` is the union
     of the three splits.
     """
     with duckdb.connect() as connection:
@@ -89,7 +89,7 @@ def summarise(found: Tally, heads: Sequence[str]) -> dict[str, Any]:
 
 
 def quantiles(counter: Counter[int]) -> dict[str, int]:
-    """Exact quantiles: the smallest value that at least that share of the rows does not exceed."""
+    """Exact quantiles: the smallest value such that at least that share of rows is ≤ it."""
     count = counter.total()
     wanted = list(QUANTILES)
     found: dict[str, int] = {}
@@ -123,7 +123,7 @@ def _steps() -> Sequence[int]:
 
 
 def edges_histogram(counter: Counter[int], edges: Sequence[int]) -> dict[str, Any]:
-    """Counts between `edges`, and before the first one below it, after the last one from it on."""
+    """Counts below the first of `edges`, between them, and from the last one on."""
     counts = [0] * (len(edges) + 1)
     for value, n in counter.items():
         counts[sum(value >= edge for edge in edges)] += n

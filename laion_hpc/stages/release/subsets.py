@@ -18,7 +18,7 @@ AGAIN = "run `release_block` again"
 
 FOLDER = "subsets"
 AT_ONCE = 8
-"""Subsets that are written side by side: each holds up to two row groups in memory."""
+"""Subsets written side by side: each holds up to two row groups in memory."""
 PORTION = 65_536
 """Rows that are read at a time."""
 
@@ -36,8 +36,8 @@ def write(
 ) -> dict[str, list[tuple[Path, int]]]:
     """Write the rows of a block's joined parts (by split) that belong to each subset.
 
-    Their order is that of the splits (en, multi, nolang), then that of the parts. All columns
-    are there, LANGUAGE included. Returns the parts of every subset with their rows.
+    They keep the order of the splits (en, multi, nolang), then of the parts. They have all
+    columns, LANGUAGE included. Returns the parts of every subset with their rows.
     """
     made: dict[str, list[tuple[Path, int]]] = {}
     for first in range(0, len(subsets), AT_ONCE):

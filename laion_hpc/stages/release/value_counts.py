@@ -1,9 +1,9 @@
-"""How often each value occurs among the rows of a dataset, counted while they are written.
+"""Counts each value in the rows of a dataset, while they are written.
 
 A block counts what it writes (`counting`) into two tables beside its ledger, one of all numbers and
-words, one of the hosts; `merge` adds up those of any number of blocks, so that `statistics.json`
+words, one of the hosts; `merge` adds up those of any number of blocks: so `statistics.json`
 needs no pass over the data. All counts are exact, and sums do not depend on the order: the same
-rows give the same numbers however they are cut.
+rows give the same numbers in any blocks.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ COUNTS = pa.schema(
 )
 """A row for each value in a dataset: a number, or a word (then number is 0)."""
 HOSTS = ("split", "host", "n")
-"""Columns of the table of hosts: how many rows of a split each has. A column with the name of each
-subset follows, which says how many of these rows are in it."""
+"""Columns of the table of hosts: the rows of a split that each has. A column for each subset, with
+its name, follows: the number of these rows that are in it."""
 
 _FARTHEST = 1000.0
-"""A head without a sigmoid may give anything; beyond ± this its histogram is of no use."""
+"""A head without a sigmoid may give any number; its histogram ends at ± this."""
 _SHIFT = int(_FARTHEST * 100) + 1
 _WORDS = {"language": "LANGUAGE", "license": "license", "crawl": "crawl", "nsfw": "nsfw"}
 
@@ -51,8 +51,8 @@ _WORDS = {"language": "LANGUAGE", "license": "license", "crawl": "crawl", "nsfw"
 class Coded:
     """One thing that is counted of rows, as whole numbers.
 
-    A code is an index of `words`, of which None is not counted, or stands for the number
-    `code - shift`; if it is shifted, then 0 stands for nothing and is not counted either.
+    A code is an index of `words`, or stands for the number `code - shift`. A word None is not
+    counted, nor is the code 0 if there is a shift.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Coded:
 
 
 def coded(table: pa.Table, heads: Sequence[str], implied: str | None) -> list[Coded]:
-    """All that is counted of rows of the joined release, but for their hosts.
+    """All that is counted of rows of the joined release, except their hosts.
 
-    `implied`: the language of all of them, where they have no such column.
+    `implied`: the language of all of them, if they have no such column.
     """
     width, height = (table[name].to_numpy() for name in ("WIDTH", "HEIGHT"))
     found = [
@@ -111,7 +111,7 @@ class Tally:
         return self.numbers["short_side"].total()
 
     def include(self, other: Tally) -> None:
-        """Add the counts of further rows, but for the hosts."""
+        """Add the counts of further rows, except the hosts."""
         for name, numbers in other.numbers.items():
             self.numbers[name].update(numbers)
         for name, words in other.words.items():

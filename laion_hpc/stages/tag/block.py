@@ -85,14 +85,14 @@ def _look(heads: list[Description]) -> list[str]:
 def _check(
     heads: list[Description], source: Path, arrays: list[str], config: Config, images: Path | None
 ) -> int:
-    """All that can be wrong with the heads, found before any work; UsageError.
+    """Check the heads before any work; UsageError if one is wrong.
 
     Returns the width of the embeddings, 0 if there are none.
     """
     taken = {*TAGS.names, "nsfw"}
     for head in heads:
         if head.column in taken:
-            raise UsageError(f"tag.heads: two columns would be called {head.column}: {head.name}")
+            raise UsageError(f"tag.heads: {head.name}: its column {head.column} is there already")
         taken.add(head.column)
     for name in config.tag.heads:
         load_head(name)
@@ -112,7 +112,7 @@ def _check(
 
 
 def _over_threshold(tables: list[pa.Table], heads: list[Description]) -> dict[str, int]:
-    """How many rows reach each head's threshold."""
+    """The number of rows that reach each head's threshold."""
     return {
         head.column: sum(
             int((table[head.column].to_numpy() >= head.threshold).sum()) for table in tables
@@ -123,7 +123,7 @@ def _over_threshold(tables: list[pa.Table], heads: list[Description]) -> dict[st
 
 
 def _unscored(tables: list[pa.Table], heads: list[Description]) -> dict[str, dict[str, int]]:
-    """How many rows have no score of a head, their embedding not being finite; {} if none."""
+    """Rows without a score of a head, as their embedding is not finite; {} if none."""
     counts = {head.column: sum(t[head.column].null_count for t in tables) for head in heads}
     found = {column: count for column, count in counts.items() if count}
     return {"not_finite": found} if found else {}

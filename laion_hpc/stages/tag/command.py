@@ -5,8 +5,8 @@ laion-hpc tag EMBEDDED --output tags.parquet --config config/my.yaml --processes
 laion-hpc tag EMBEDDED --images FILTERED --output tags.parquet    with heads that read images
 
 Writes one row per embedding, in their order: key, hash, a column per head of `tag.heads`
-(punsafe, pwatermark, aesthetic …) and the class nsfw; then the ledger beside it. A head of another
-model than the embeddings' is refused at the start; docs/heads.md tells how to get and make heads.
+(punsafe, pwatermark, aesthetic …) and the class nsfw; then the ledger beside it. It refuses a head
+of another model than that of the embeddings. docs/heads.md tells how to get and make heads.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    # Processes share the shards. Threads inside a matrix product would change its last bits with
-    # their number, which Snakemake sets in the environment to the rule's threads.
+    # Processes share the shards. The number of threads inside a matrix product changes its last
+    # bits, and Snakemake sets it in the environment to the rule's threads.
     for library in ("OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
     from laion_hpc import config as settings

@@ -18,7 +18,7 @@ PREFIX = "backbone."
 def image_features(
     name: str, tar: Path, keys: list[str], device: str, size: int
 ) -> NDArray[np.float32]:
-    """What the network of a head sees in the images of a shard: (len(keys), width).
+    """The outputs of a head's network for the images of a shard: (len(keys), width).
 
     `keys` are those of the embedded samples in order; the tar may hold others between them.
     InputError if one of them is missing or cannot be decoded.
@@ -97,7 +97,7 @@ class _Backbone:
 
 @lru_cache(maxsize=4)
 def _backbone(name: str, device: str) -> _Backbone:
-    """A network of this process: loaded with its first shard, kept for the others."""
+    """A network of this process: loaded for its first shard, kept for the others."""
     description = describe(name).image
     assert description is not None, "only called for heads that read images"
     return _Backbone(name, description, device)

@@ -19,7 +19,7 @@ from laion_hpc.heads.head import Description, Head, load_head
 from laion_hpc.stages.tag.image_heads import image_features
 
 COLUMNS = ("image_path", "url", "caption", "nsfw")
-"""Of the metadata, what tagging reads."""
+"""Columns of the metadata that tagging reads."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def schema_of(heads: list[Description]) -> pa.Schema:
 def tag_shard(shard: str, *, job: TagJob) -> pa.Table:
     """The tags of one shard, in the order of its embeddings.
 
-    A row with an embedding that is not finite keeps its place, without scores from embeddings
-    (null). InputError if embeddings and metadata disagree.
+    A row whose embedding is not finite keeps its place; its scores from embeddings are null.
+    InputError if embeddings and metadata differ.
     """
     heads = _heads(job.config.heads)
     path = job.source / "img_emb" / f"img_emb_{shard}.npy"
@@ -65,8 +65,8 @@ def tag_shard(shard: str, *, job: TagJob) -> pa.Table:
         )
     if embeddings.shape[1] != job.width:
         raise InputError(
-            f"{path}: has embeddings of {embeddings.shape[1]} numbers, the block's first file of "
-            f"{job.width}; run `embed` on this block again"
+            f"{path}: has embeddings of {embeddings.shape[1]} numbers, but the block's first file "
+            f"of {job.width}; run `embed` on this block again"
         )
     keys = table["image_path"].to_pylist()
     urls, texts = (table[name].to_pylist() for name in ("url", "caption"))
@@ -104,5 +104,5 @@ def _scores(
 
 @lru_cache(maxsize=1)
 def _heads(names: tuple[str, ...]) -> list[Head]:
-    """The heads of this process: read with its first shard, kept for the others."""
+    """The heads of this process: read for its first shard, kept for the others."""
     return [load_head(name) for name in names]

@@ -205,7 +205,7 @@ def test_wrong_inputs_are_named(blocks: dict[int, Path], index: Path, tmp_path: 
     trained = index / "trained.index"
     with pytest.raises(InputError, match="no such folder"):
         add(trained, tmp_path / "none", tmp_path / "o.index", block=0, digest="")
-    with pytest.raises(InputError, match="not a whole faiss index"):
+    with pytest.raises(InputError, match="the faiss index is incomplete"):
         (tmp_path / "bad.index").write_bytes(trained.read_bytes()[:50])
         shutil.copy(ledger.path_of(trained), tmp_path / "bad.ledger.json")
         add(tmp_path / "bad.index", blocks[3], tmp_path / "o.index", block=0, digest="")
@@ -229,7 +229,7 @@ def test_a_block_of_another_training_is_refused(
     block = index / "blocks" / "0003.index"
     with pytest.raises(InputError, match="another trained index"):
         merge(tmp_path / "trained.index", [block], tmp_path, model=settings.embed.model, digest="")
-    with pytest.raises(InputError, match="block 3 again"):
+    with pytest.raises(InputError, match="block 3 is also in"):
         merge(
             index / "trained.index", [block, block], tmp_path, model=settings.embed.model, digest=""
         )
@@ -238,7 +238,7 @@ def test_a_block_of_another_training_is_refused(
 def test_shards_missing_since_the_manifest(tmp_path: Path, index: Path) -> None:
     folder = write_block(tmp_path / "0001", clustered(10, WIDTH, seed=1), samples(1, 10), shard=5)
     (folder / "img_emb" / "img_emb_00001.npy").unlink()
-    with pytest.raises(InputError, match="5 vectors, but its manifest tells of 10"):
+    with pytest.raises(InputError, match="5 vectors, but its manifest lists 10"):
         add(index / "trained.index", folder, tmp_path / "o.index", block=1, digest="")
 
 

@@ -84,7 +84,7 @@ def test_recall_out_of_reach_is_told(
     assert (
         cli.main(["index", "evaluate", str(folder), *embeddings, "--output", output, *common]) == 0
     )
-    assert "out of reach for IVF4,PQ4x4" in capsys.readouterr().err
+    assert "IVF4,PQ4x4 does not reach" in capsys.readouterr().err
     assert json.loads(Path(output).read_text())["target_reached"] is False
 
 

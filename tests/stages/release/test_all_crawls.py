@@ -103,5 +103,5 @@ def test_a_changed_release_is_named(results: Path, capsys: pytest.CaptureFixture
     next((releases[0] / "laion-en").iterdir()).unlink()
     end = ["--output", results / "release"]
     assert command(results, "together", *releases, *end) == 1
-    assert "missing or not as its manifest says" in capsys.readouterr().err
+    assert "missing or different from its manifest" in capsys.readouterr().err
     assert command(results, "together", releases[1], releases[1], *end) == 2

@@ -144,7 +144,7 @@ def test_heads_of_other_embeddings_stop_the_job(block: Path, tmp_path: Path) -> 
     )
     assert done.kept == 17
     name = head_folder(tmp_path / "named", column="hash")
-    refused("two columns would be called hash", tag={"heads": [name], "space": "test"})
+    refused("its column hash is there already", tag={"heads": [name], "space": "test"})
 
 
 def test_embeddings_by_another_config_stop_the_job(block: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_embeddings_by_another_config_stop_the_job(block: Path, tmp_path: Path) 
     replace(book, config=digest(config, "embed")).write(block / ledger.MANIFEST)
     assert run(block, tmp_path / "a.parquet", config).kept == 17
     replace(book, config="another").write(block / ledger.MANIFEST)
-    with pytest.raises(UsageError, match="embedded by another config"):
+    with pytest.raises(UsageError, match="embedded with another config"):
         run(block, tmp_path / "a.parquet", config)
 
 
