@@ -1,4 +1,4 @@
-# make demo: the whole pipeline on a synthetic web. make test: everything that can be checked.
+# make demo runs the whole pipeline on a synthetic web. make test runs the checks and the tests.
 PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,13 +13,13 @@ BESIDE := --numprocesses $(JOBS) --dist loadgroup
 
 help:
 	@echo "make demo         run the whole pipeline on a synthetic web, on this machine"
-	@echo "make test         all that a change can break: checks, tests, a SLURM, a browser (15 to 25 minutes)"
-	@echo "make test-fast    the tests that need none of these (2 to 3 minutes)"
+	@echo "make test         checks and tests, with a SLURM and a browser (15 to 25 minutes)"
+	@echo "make test-fast    tests without SLURM, browser and demo (2 to 3 minutes)"
 	@echo "make test-all     make test, then make conformance"
-	@echo "make coverage     which lines the fast tests reach"
+	@echo "make coverage     make test-fast, and the share of lines that it runs"
 	@echo "make docs         the documentation as a site, in build/site"
-	@echo "make lock         lock every package, after a change of the pins (UPGRADE=1: newer ones)"
-	@echo "make conformance  the tools of the field on the demo's results, each in its own environment"
+	@echo "make lock         lock every package after a change of the pins (UPGRADE=1: newer versions)"
+	@echo "make conformance  read the demo's results with datasets, img2dataset, clip-retrieval and others"
 	@echo "make check        ruff, mypy, import-linter, snakefmt, snakemake --lint"
 	@echo "make format       format Python and Snakemake files"
 	@echo "make clean        remove what demo and tests made (results/demo, build/)"
@@ -41,7 +41,7 @@ test-all: test conformance
 coverage:
 	$(MAKE) test-fast COVERAGE=1
 
-# Heavy: 6 GB of environments under build/conformance, kept for the next time.
+# Heavy: makes 6 GB of environments under build/conformance and keeps them.
 conformance: $(VENV)/.installed-cpu
 	$(BIN)/python -m tests.conformance.run
 
@@ -61,11 +61,11 @@ format: $(VENV)/.installed-test
 clean:
 	rm -rf results/demo build
 
-# The environment is made again when the pins change, not before.
+# A change of the pins installs again.
 $(VENV)/bin/python:
 	PYTHON="$(PYTHON)" scripts/make_venv.sh $(VENV)
 
-# From the locks, every file by its hash; torch, whose wheels differ by machine, by its version.
+# The locks fix every file by its hash. The wheels of torch differ by machine: it has a version only.
 $(VENV)/.installed-%: pyproject.toml locks/%.txt locks/torch.txt $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement locks/$*.txt
 	$(BIN)/python -m pip install --quiet --requirement locks/torch.txt
@@ -77,7 +77,7 @@ lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	UV=$(BIN)/uv scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
-# The site, in an environment of its own; nothing of the package is imported.
+# The site has its own environment. mkdocs reads the docstrings without importing the package.
 docs: build/docs-env/.installed
 	build/docs-env/bin/mkdocs build --strict
 

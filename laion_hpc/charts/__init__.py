@@ -1,1 +1,1 @@
-"""Charts: what is drawn, and drawing it as HTML or SVG."""
+"""Charts, and how they are drawn as HTML or SVG."""

@@ -1,7 +1,7 @@
-"""Figures as SVG files that stand alone, on white.
+"""Draws figures as SVG files, on white.
 
-The page lets the browser set its words; a file must place them itself, so widths of words are
-estimated. The same `Figure` that the page shows is drawn: no number is worked out twice.
+The browser sets the words of a page. A file must place its words itself, so their widths are
+estimated. Page and file show the same `Figure`, so their numbers are equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PLOT_HEIGHT = 170
 
 
 def draw(figure: Figure | None, title: str) -> str:
-    """A whole SVG document; without data (None) it says so."""
+    """An SVG document; a figure without data (None) becomes a sentence that says so."""
     sheet = Sheet()
     y = MARGIN + 14.0
     sheet.text(MARGIN, y, title, size=20, weight="600")

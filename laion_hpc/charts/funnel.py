@@ -1,4 +1,4 @@
-"""The chart of a funnel: a bar for each stage, and below it why inputs were dropped."""
+"""The chart of a funnel: a bar for each stage, and the reasons for its drops below it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from html import escape
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a stage dropped inputs: how many, their share of its inputs, their part of the most."""
+    """A reason for drops: its count and its share of the stage's inputs.
+
+    `part` is its count over that of the most frequent reason, 0 … 1.
+    """
 
     name: str
     count: str
@@ -19,12 +22,12 @@ class Reason:
 
 @dataclass(frozen=True)
 class Step:
-    """A stage as it is drawn; `kept` and `dropped` are shares of what came into the first one."""
+    """A stage of the chart; `kept` and `dropped` are shares of the first stage's inputs."""
 
     name: str
     numbers: str
     share: str
-    """What part it kept; empty if all."""
+    """The share that it kept, in words; empty if it kept all."""
     kept: float
     dropped: float
     tone: str
@@ -33,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Funnel:
-    """A chart: every stage with its bar and all reasons."""
+    """The chart: every stage with its bar and all its reasons."""
 
     steps: Sequence[Step]
 

@@ -1,4 +1,4 @@
-"""A figure of the report: panels with a chart each, their headings and captions."""
+"""A figure of the report: panels, each with a heading, a chart and a caption."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from laion_hpc.charts.shapes import Stack
 
 
 class Chart(Protocol):
-    """What can stand in a panel; `drawing` must know how to draw it, too."""
+    """A chart in a panel. `drawing` has a function for each class of chart."""
 
     def html(self) -> str:
-        """The chart for the page; nothing if it is empty."""
+        """The chart as HTML; an empty string if it has no data."""
         ...
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart with its heading (`code`: it is a name, such as of a column) and its caption."""
+    """A chart with its heading and caption. `code`: the heading is a name, such as of a column."""
 
     title: str
     chart: Chart
     caption: str = ""
     note: str = ""
-    """Beside the heading, smaller."""
+    """Small text beside the heading."""
     code: bool = False
 
     def html(self) -> str:
-        """For the page; nothing if the chart is empty."""
+        """The panel as HTML; an empty string if its chart has no data."""
         heading = escape(self.title)
         heading = f"<code>{heading}</code>" if self.code else heading
         if self.note:
@@ -40,17 +40,17 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """All panels on one subject; made once, then shown in the page and drawn as a file."""
+    """The panels on one subject. The page shows it, and it is drawn as a file."""
 
     panels: Sequence[Panel]
     lead: str = ""
-    """What it shows, in a sentence or two."""
+    """One or two sentences on what it shows."""
     top: Stack | None = None
-    """Above the panels."""
+    """A bar above the panels."""
     columns: int = 2
 
     def html(self) -> str:
-        """For the page: panels beside each other where there is room."""
+        """The figure as HTML; panels stand side by side where there is room."""
         lead = f"<p>{escape(self.lead)}</p>" if self.lead else ""
         body = "".join(panel.html() for panel in self.panels)
         kind = {1: "one", 3: "three"}.get(self.columns, "")
@@ -58,7 +58,7 @@ class Figure:
 
 
 def figure(heading: str, body: str, caption: str = "") -> str:
-    """A piece of HTML with its heading and caption; nothing if it has no body."""
+    """An HTML body with its heading and caption; an empty string if the body is empty."""
     if not body:
         return ""
     above = f"<h3>{heading}</h3>" if heading else ""
@@ -67,6 +67,6 @@ def figure(heading: str, body: str, caption: str = "") -> str:
 
 
 def side_by_side(*figures: str, kind: str = "") -> str:
-    """Figures of HTML beside each other where there is room; nothing if there are none."""
+    """HTML figures side by side where there is room; an empty string if there are none."""
     body = "".join(figures)
     return f'<div class="figures {kind}">{body}</div>' if body else ""

@@ -1,6 +1,6 @@
 """The plot of an index's evaluation: recall@k over the number of cells searched, as SVG.
 
-One drawing for the file beside the evaluation and for the report.
+The file beside the evaluation and the report show the same drawing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from laion_hpc.charts.sheet import Sheet
 
 WIDTH, HEIGHT = 440, 286
-"""Of a panel, in SVG units: about as wide as it is shown, so that words keep their size."""
+"""Size of a panel in SVG units. It is about the shown width, so that words keep their size."""
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 34, 46
 TONES = ("c1", "c2", "c3")
 DASHES = ("", "7 3", "2 3")
-"""Lines differ by colour, dash and mark: any one of them is enough to tell them apart."""
+"""Lines differ in colour, dash and mark. Each of these alone tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Panel:
     queries: int
     nprobes: Sequence[int]
     curves: Mapping[int, Sequence[float]]
-    """recall@k at each nprobe, by k."""
+    """recall@k at each nprobe; the keys are k."""
     chosen: int
-    """nprobe that the index is searched with."""
+    """The nprobe that is stored in the index."""
     target: float
-    """recall@10 that it was chosen for."""
+    """The recall@10 that this nprobe was chosen for."""
     medians: Sequence[float | None] = ()
-    """Milliseconds of a query at each nprobe, where they were measured."""
+    """Median milliseconds of a query at each nprobe; None: not measured."""
 
 
 def panels(evaluation: Mapping[str, Any], stats: Mapping[str, Any] | None = None) -> list[Panel]:
-    """A panel per kind of query of `evaluation.json`; times from `evaluation_stats.json`."""
+    """A panel for each kind of query of `evaluation.json`; times from `evaluation_stats.json`."""
     rows = evaluation["recall"]
     times = {row["nprobe"]: row.get("p50_ms") for row in (stats or {}).get("latency", ())}
     medians = [times.get(row["nprobe"]) for row in rows]
@@ -61,7 +61,7 @@ def panels(evaluation: Mapping[str, Any], stats: Mapping[str, Any] | None = None
 
 
 def document(shown: Sequence[Panel]) -> bytes:
-    """A file of its own with the panels side by side."""
+    """An SVG file with the panels side by side."""
     head, gap = 30, 20
     sheet = Sheet(variables=True)
     for number, panel in enumerate(shown):
@@ -73,12 +73,12 @@ def document(shown: Sequence[Panel]) -> bytes:
 
 
 def figure(panel: Panel) -> str:
-    """The panel as a piece of a page, as wide as its place."""
+    """The panel as an SVG element that fills the width of its place."""
     return _drawn(panel).piece(WIDTH, HEIGHT, told(panel))
 
 
 def told(panel: Panel) -> str:
-    """What the plot shows, in words."""
+    """A sentence on what the plot shows."""
     at = panel.nprobes.index(panel.chosen)
     values = ", ".join(f"@{depth} {values[at]:.3f}" for depth, values in panel.curves.items())
     return f"Recall of {panel.title} with {panel.chosen:,} cells searched: {values}"
@@ -130,7 +130,7 @@ def _below(sheet: Sheet, panel: Panel) -> None:
 
 
 def _marks(sheet: Sheet, panel: Panel, low: float) -> None:
-    """The nprobe that was stored, and the recall it was chosen for."""
+    """Mark the stored nprobe, and the recall that it was chosen for."""
     at = panel.nprobes.index(panel.chosen)
     x, y = _x(panel, at), _y(low, panel.target)
     side = (x - 5, "end") if at > len(panel.nprobes) / 2 else (x + 5, "start")
@@ -138,7 +138,7 @@ def _marks(sheet: Sheet, panel: Panel, low: float) -> None:
     _label(sheet, side[0], HEIGHT - BOTTOM - 7, "stored", fill="ink", anchor=side[1])
     if panel.target >= low:
         sheet.line((LEFT, y), (WIDTH - RIGHT, y), "ink", dash="1 3")
-        _label(sheet, LEFT + 2, y + 13, f"aim @10: {panel.target:g}", fill="ink", anchor="start")
+        _label(sheet, LEFT + 2, y + 13, f"target @10: {panel.target:g}", fill="ink", anchor="start")
 
 
 def _curve(
@@ -165,7 +165,7 @@ def _label(
 
 
 def _short(milliseconds: float) -> str:
-    """Two digits that count."""
+    """Milliseconds with two significant digits."""
     if milliseconds >= 10:
         return f"{milliseconds:,.0f}"
     return f"{milliseconds:.1f}" if milliseconds >= 1 else f"{milliseconds:.2f}"

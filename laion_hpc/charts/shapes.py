@@ -1,7 +1,7 @@
-"""Charts: what is drawn, how long and how high, and as HTML with words that keep their size.
+"""Bars, stacks and histograms: their lengths and heights, and their HTML.
 
-`drawing` draws the same charts as SVG files. In the page colours come from the style sheet by
-class (`tone`), so that they suit light and dark.
+`drawing` draws the same charts as SVG files. On the page the style sheet gives each class (`tone`)
+its colour, for a light and a dark page.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from dataclasses import dataclass
 from html import escape
 
 LOG_FROM = 200
-"""Bars whose largest is this number of times the smallest are drawn on a log scale, and say so."""
+"""Bars get a log scale, and a remark on it, if the largest is this many times the smallest."""
 LOG_BINS_FROM = 50
-"""The same of the bins of a histogram that may be drawn so: thin tails are what people look for."""
+"""The same for histograms with `log`: a log scale shows thin tails."""
 LOG_LENGTHS = "Lengths on a log scale."
 LOG_HEIGHTS = "Heights on a log scale."
 _FOOT = 0.3
-"""Decades below one on a log scale."""
+"""Height below a count of 1 on a log scale, in decades, so that a bar of 1 is visible."""
 _LEFT = ' class="left"'
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: what it counts, how many, and a remark such as its share."""
+    """One bar: its label, its count, and a remark such as its share."""
 
     label: str
     count: float
     note: str = ""
     tone: str = "c1"
     shown: str = ""
-    """Instead of the count."""
+    """Text to show instead of the count."""
 
     @property
     def value(self) -> str:
-        """The count as it is shown."""
+        """The count as text."""
         return self.shown or f"{self.count:,}"
 
 
@@ -51,7 +51,7 @@ class Bin:
 
     @property
     def title(self) -> str:
-        """What it holds, in words."""
+        """Its range and count as text."""
         return f"{self.name or f'{self.low:g} – {self.high:g}'}: {self.count:,}"
 
 
@@ -65,7 +65,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bars:
-    """A list of horizontal bars, as it comes; `log` None: where the counts ask for it."""
+    """Horizontal bars, in the given order. `log` None: a log scale if the counts need it."""
 
     rows: Sequence[Bar]
     log: bool | None = None
@@ -86,7 +86,7 @@ class Bars:
         return [row.count / most for row in self.rows]
 
     def html(self) -> str:
-        """A list; nothing if it has no rows."""
+        """The bars as an HTML list; an empty string if there are none."""
         if not self.rows:
             return ""
         items = []
@@ -103,7 +103,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Stack:
-    """One bar cut in proportion, with its legend."""
+    """One bar, divided in proportion, with a legend."""
 
     rows: Sequence[Bar]
 
@@ -113,7 +113,7 @@ class Stack:
         return [row.count / total for row in self.rows]
 
     def html(self) -> str:
-        """The bar and below it the legend."""
+        """The bar, with the legend below it."""
         shares = list(zip(self.rows, self.shares(), strict=True))
         parts = "".join(
             f'<i class="{row.tone}" style="width:{share:.3%}" '
@@ -162,7 +162,7 @@ class Histogram:
         return 10.0**decades if decades else nice_ceiling(max(one.count for one in self.bins))
 
     def counts_shown(self) -> list[tuple[float, float]]:
-        """Heights and counts of the lines across: the top and its half, or powers of ten."""
+        """Heights and counts of the horizontal lines: the top and its half, or powers of ten."""
         decades = self.decades
         if not decades:
             return [(1.0, self.top), (0.5, self.top / 2)]
@@ -172,29 +172,29 @@ class Histogram:
         ]
 
     def heights(self) -> list[float]:
-        """The height of each bin, 0 … 1; on a log scale one is still seen, none is not."""
+        """The height of each bin, 0 … 1. On a log scale a count of 1 is visible, 0 is not."""
         decades, top = self.decades, self.top
         if not decades:
             return [one.count / top for one in self.bins]
         return [_log_height(one.count, decades) if one.count else 0.0 for one in self.bins]
 
     def place(self, at: float) -> float:
-        """Where a value is on the x axis, 0 … 1; outside of it if it is not on it."""
+        """The place of a value on the x axis, 0 … 1; outside it if it is not on the axis."""
         low, high = self.limits
         return (at - low) / (high - low)
 
     def ticks_shown(self) -> list[tuple[float, str]]:
-        """Place and text of the ticks that are on the axis."""
+        """Places and texts of the ticks on the axis."""
         placed = [(self.place(at), text) for at, text in self.ticks]
         return [(x, text) for x, text in placed if 0 <= x <= 1]
 
     def marks_shown(self) -> list[tuple[float, str]]:
-        """Place and label of the marks that are on the axis."""
+        """Places and labels of the marks on the axis."""
         placed = [(self.place(mark.at), mark.label) for mark in self.marks]
         return [(x, label) for x, label in placed if 0 <= x <= 1]
 
     def html(self) -> str:
-        """An inline SVG of the shapes between words; nothing if there are no bins."""
+        """The bins as inline SVG, the words as HTML; an empty string if there are no bins."""
         if not self.bins:
             return ""
         shapes = []
@@ -205,7 +205,7 @@ class Histogram:
                 f'width="{(right - x) * 0.92:.3f}" height="{100 * height:.3f}">'
                 f"<title>{escape(one.title)}</title></rect>"
             )
-        # The label of a mark stands on the side where there is room.
+        # The label of a mark is on the side that has room.
         lines = "".join(
             f'<span class="mark" style="left:{x:.2%}">'
             f"<em{_LEFT if x > 0.5 else ''}>{escape(label)}</em></span>"
@@ -232,7 +232,7 @@ def _log_height(count: float, decades: int) -> float:
 
 
 def nice_ceiling(value: float) -> float:
-    """The smallest round number that is not below `value` and has a round half; at least 2."""
+    """The smallest round number ≥ `value` whose half is round, too; at least 2."""
     if value <= 2:
         return 2
     power = 10 ** math.floor(math.log10(value))

@@ -1,8 +1,8 @@
-"""A sheet to draw on: marks at places, as SVG, in one set of colours.
+"""A sheet to draw on. It collects shapes and words as SVG, in one set of colours.
 
-A file that stands alone has fixed colours on white. A piece of a page, or a file that suits light
-and dark, names its colours by CSS variables (`variables`). Colours are told apart by colour-blind
-readers (Okabe and Ito).
+A plain file has fixed colours on white. A part of a page, or a file for light and dark readers,
+takes its colours from CSS variables (`variables`). Colour-blind readers can tell the colours apart
+(Okabe and Ito).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LIGHT = {
     "c1": "#0072b2", "c2": "#d55e00", "c3": "#009e73", "c4": "#a8558a", "c5": "#b58900",
     "gone": "#c2cad2",
 }  # fmt: skip
-"""As in the report's style.css, where it is light."""
+"""The colours of the light theme in the report's style.css."""
 DARK = LIGHT | {
     "paper": "#11151a", "ink": "#e6eaee", "soft": "#9ba7b3", "line": "#2d3640",
     "c1": "#56b4e9", "c2": "#f08a4b", "c3": "#2fc79a",
@@ -24,12 +24,12 @@ DARK = LIGHT | {
 SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 LETTER = 0.56
-"""Mean width of a letter, in heights."""
+"""Mean width of a letter, as a share of its size."""
 Point = tuple[float, float]
 
 
 class Sheet:
-    """What has been drawn so far; x grows to the right, y downwards, in pixels."""
+    """The drawing so far. x grows to the right, y downwards, in pixels."""
 
     def __init__(self, *, variables: bool = False) -> None:
         self._parts: list[str] = []
@@ -48,7 +48,7 @@ class Sheet:
         mono: bool = False,
         halo: bool = False,
     ) -> None:
-        """A line of words on the base line `y`; `halo`: readable on top of lines."""
+        """A line of words on the base line `y`. `halo`: keep it readable on top of other shapes."""
         if not words:
             return
         style = f' font-weight="{weight}"' if weight else ""
@@ -64,14 +64,14 @@ class Sheet:
         )
 
     def paragraph(self, x: float, y: float, words: str, width: float, *, size: float = 13) -> float:
-        """Words on as many lines as they need from `y` down; returns where they end."""
+        """Words, wrapped to `width`, from `y` down; returns the y of their end."""
         for line in wrap(words, width, size):
             y += 1.45 * size
             self.text(x, y - 0.35 * size, line, size=size, fill="soft")
         return y
 
     def rect(self, x: float, y: float, width: float, height: float, fill: str) -> None:
-        """A filled rectangle; nothing if it is empty."""
+        """A filled rectangle; an empty one is not drawn."""
         if width > 0 and height > 0:
             self._parts.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
@@ -97,7 +97,7 @@ class Sheet:
         )
 
     def dot(self, x: float, y: float, shape: int, fill: str, *, title: str = "") -> None:
-        """A circle, square or triangle (`shape` modulo 3); `title` shows under the mouse."""
+        """A circle, square or triangle (`shape` modulo 3). `title` shows under the mouse."""
         paint = self._paint("fill", fill)
         match shape % 3:
             case 0:
@@ -109,18 +109,18 @@ class Sheet:
         self._parts.append(f"<g><title>{_clean(title)}</title>{mark}</g>" if title else mark)
 
     def place(self, sheet: Sheet, x: float, y: float) -> None:
-        """All of another sheet, its upper left corner at a point."""
+        """Another sheet, with its upper left corner at (x, y)."""
         self._parts.append(f'<g transform="translate({x:g} {y:g})">{"".join(sheet._parts)}</g>')
 
     def piece(self, width: float, height: float, label: str) -> str:
-        """A piece of a page, as wide as its place."""
+        """An SVG element for a page; it fills the width of its place."""
         return (
             f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}" '
             f'style="width:100%;height:auto">{"".join(self._parts)}</svg>'
         )
 
     def document(self, width: float, height: float, title: str) -> str:
-        """A file of its own."""
+        """An SVG file."""
         style = f"<style>{STYLE}</style>" if self._variables else ""
         paper = self._paint("fill", "paper")
         return (
@@ -144,7 +144,7 @@ STYLE = (
     f":root{{color-scheme:light dark;{_variables(LIGHT)}}}"
     f"@media (prefers-color-scheme:dark){{:root{{{_variables(DARK)}}}}}"
 )
-"""The colours of a file whose sheet names them by variables."""
+"""The style of a file whose colours are CSS variables."""
 
 
 def _dashed(dash: str) -> str:
@@ -152,12 +152,12 @@ def _dashed(dash: str) -> str:
 
 
 def _clean(words: str) -> str:
-    """Words as XML may hold them: some control characters it may not."""
+    """Words without the control characters that XML forbids, and escaped."""
     return escape("".join(filter(str.isprintable, words)))
 
 
 def measure(words: str, size: float) -> float:
-    """About how wide words are, in pixels."""
+    """The approximate width of words, in pixels."""
     return sum(
         size * (1.0 if unicodedata.east_asian_width(letter) in "WF" else LETTER) for letter in words
     )
@@ -173,7 +173,7 @@ def clip(words: str, width: float, size: float) -> str:
 
 
 def wrap(words: str, width: float, size: float) -> list[str]:
-    """Words on lines of at most a width, where no word is longer."""
+    """Words in lines of at most `width` pixels. A longer word has a line of its own."""
     lines: list[str] = []
     for word in words.split():
         if lines and measure(f"{lines[-1]} {word}", size) <= width:

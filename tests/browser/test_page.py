@@ -119,7 +119,7 @@ def test_similar(visit: Visit) -> None:
     found = visit.ids()
     assert found
     assert chosen not in found
-    page.get_by_label("Leave this picture out").click()
+    page.get_by_label("Remove this picture").click()
     expect(page.locator("#parts")).to_be_hidden()
     assert state(page) == {"safe": "0"}
 
@@ -144,7 +144,7 @@ def test_more_like_these_less_like_those(visit: Visit, world: World) -> None:
     visit.ids()
     expect(page.locator(".part")).to_have_count(3)
     assert visit.ids() == found
-    page.get_by_label("Turn into: less like this").first.click()
+    page.get_by_label("Change to: less like this").first.click()
     expect(page.locator(".part.unlike")).to_have_count(2)
     assert state(page)["unlike"] == f"{second},{first}"
     assert page.title() == "red and 3 pictures – demo"

@@ -63,7 +63,7 @@ def test_equal_recalls_are_at_equal_heights_and_the_best_at_the_top() -> None:
 def test_times_and_the_stored_choice_are_told() -> None:
     image, _ = panels(EVALUATION, STATS)
     words = [one.text for one in drawn(figure(image)).iter("text")]
-    assert {"1", "2", "4", "0.12", "1.3", "ms", "stored", "aim @10: 0.95"} <= set(words)
+    assert {"1", "2", "4", "0.12", "1.3", "ms", "stored", "target @10: 0.95"} <= set(words)
     assert "recall@10 0.9500 with 4 cells, 1.3 ms" in figure(image)
     assert "4 cells searched: @1 0.900, @10 0.950" in figure(image)
     bare, _ = panels(EVALUATION)

@@ -7,8 +7,8 @@
 
 The amounts come from the lock files of the config's crawls, or with --crawls N from N crawls
 of Common Crawl's size. --candidates says how many links reach `download` after deduplication.
-The rates are those of laion_hpc/run/plan/rates.yaml, which tells for each whether it was measured;
---rates FILE takes your own.
+The rates come from laion_hpc/run/plan/rates.yaml. It tells for each rate whether it was measured.
+To use your own, give --rates FILE.
 
 An allocation is cpu_nodes (10), cores (48 a CPU node), gpu_nodes (8), gpus (4 A100s a GPU node)
 and gbit (10 Gbit/s to the internet, over all nodes).
@@ -35,13 +35,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("config", help="YAML file of the dataset")
-    parser.add_argument("--allocation", default="", metavar="NAME=N,…", help="what may be used")
+    parser.add_argument(
+        "--allocation",
+        default="",
+        metavar="NAME=N,…",
+        help="nodes, cores, GPUs and network of the run",
+    )
     parser.add_argument("--candidates", metavar="N", help="links after deduplication, such as 5e9")
     parser.add_argument(
         "--crawls", type=int, metavar="N", help="N whole crawls instead of the config's"
     )
-    parser.add_argument("--rates", type=Path, metavar="FILE", help="rates of your own")
-    parser.add_argument("--json", action="store_true", help="every number, for programs")
+    parser.add_argument("--rates", type=Path, metavar="FILE", help="your own rates")
+    parser.add_argument("--json", action="store_true", help="print every number as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,7 +69,7 @@ def _size(options: argparse.Namespace, config: Config, rates: Rates) -> Size:
 
     if options.crawls is not None:
         if options.crawls < 1:
-            raise UsageError("--crawls: at least 1")
+            raise UsageError("--crawls must be at least 1")
         crawls = options.crawls
         segments, wats = crawls * model.SEGMENTS_PER_CRAWL, crawls * model.WATS_PER_CRAWL
     else:
@@ -83,12 +88,14 @@ def parse_count(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 1:
-        raise UsageError(f"--candidates: not a number of links: {text!r}; write such as 50e9")
+        raise UsageError(
+            f"--candidates: not a number of links: {text!r}; write a number such as 50e9"
+        )
     return value
 
 
 def parse_allocation(text: str) -> Allocation:
-    """`cpu_nodes=20,gbit=40` -> an allocation; UsageError names what is wrong."""
+    """`cpu_nodes=20,gbit=40` -> an allocation; UsageError names the invalid part."""
     from laion_hpc.run.plan.model import Allocation
 
     known = {entry.name: float if entry.name == "gbit" else int for entry in fields(Allocation)}
@@ -96,7 +103,9 @@ def parse_allocation(text: str) -> Allocation:
     for part in filter(None, text.replace(" ", "").split(",")):
         name, _, value = part.partition("=")
         if name not in known:
-            raise UsageError(f"--allocation: no {name!r}; there are {', '.join(known)}")
+            raise UsageError(
+                f"--allocation: unknown name {name!r}; valid names are {', '.join(known)}"
+            )
         try:
             given[name] = known[name](value)
         except ValueError:
@@ -105,8 +114,10 @@ def parse_allocation(text: str) -> Allocation:
 
 
 def image_heads(config: Config) -> int:
-    """How many of the config's heads read images: by head.json, or, where it is not there yet,
-    by the name of LAION's watermark head.
+    """The number of the config's heads that read images.
+
+    head.json tells. A head that is not there yet counts if it has the name of LAION's watermark
+    head.
     """
     count = 0
     for head in config.tag.heads:
@@ -125,7 +136,7 @@ def image_heads(config: Config) -> int:
 
 
 def as_json(plan: Plan) -> dict[str, object]:
-    """Every number of a plan, in the units that the names tell."""
+    """Every number of a plan. The names tell the units."""
     return {**asdict(plan), "jobs": plan.jobs, "wall_hours": plan.wall_hours}
 
 
@@ -175,7 +186,7 @@ def show(plan: Plan) -> str:
             *console.aligned([heads, *rows], left=(0, 3)),
             "",
             *_disk(plan),
-            "wall: of all, each rule after the other; blocks overlap in a run, so it is less",
+            "wall: the sum if each rule waits for the one before; blocks overlap, a run takes less",
             *(f"note: {note}" for note in plan.notes),
             "sources of the rates, and which were not measured: laion_hpc/run/plan/rates.yaml",
         ]
@@ -183,7 +194,7 @@ def show(plan: Plan) -> str:
 
 
 def _disk(plan: Plan) -> list[str]:
-    """Temporary space at the peak, for both values of the key that decides on it."""
+    """Space at the peak and at the end, for both values of `keep.candidate_images`."""
     sizes = (plan.kept_bytes, plan.peak_bytes, plan.usual_peak_bytes, plan.end_bytes)
     whole, most, usual, end = map(console.size, sizes)
     here = ("   <- this config", "") if plan.keeps else ("", "   <- this config")

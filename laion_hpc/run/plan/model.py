@@ -1,4 +1,4 @@
-"""The arithmetic of a plan: amounts, then what each rule makes of them. No I/O."""
+"""The arithmetic of a plan: amounts, then what each rule costs. No I/O."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ KMEANS_ITERATIONS = 10
 
 BLOCKS_AT_ONCE = 200
 """Most blocks whose candidate images are on disk at once if they are deleted: `jobs` of
-profiles/slurm. A block that is downloaded is filtered in the place that its download leaves
-(`priority` in rules/filter.smk), so each of them has a job. Blocks that failed come on top."""
+profiles/slurm. `filter` has priority (rules/filter.smk), so it takes the job slot that the block's
+download leaves. Blocks that failed are not counted."""
 SINGLE_CORE = frozenset(
     {"shuffle", "index_metadata", "index_merge", "release_images", "report_page"}
 )
-"""Rules whose work is done by one core, whatever they ask for."""
+"""Rules that use one core, even if they ask for more."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much goes in."""
+    """The size of the input."""
 
     crawls: int
     segments: int
     """Over all crawls."""
     wats: float
     candidates: float
-    """Links after `shuffle`, over all crawls."""
+    """Links after `shuffle`, in all crawls."""
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """What the jobs may use at the same time."""
+    """The nodes and the network that jobs can use at the same time."""
 
     cpu_nodes: int = 10
     cores: int = 48
@@ -60,12 +60,12 @@ class Allocation:
 
     def __post_init__(self) -> None:
         if min(self.cpu_nodes, self.cores, self.gpu_nodes, self.gpus) < 1 or self.gbit <= 0:
-            raise UsageError("allocation: every number must be above zero")
+            raise UsageError("--allocation: every number must be above zero")
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one rule costs over the whole dataset."""
+    """The cost of one rule over the whole dataset."""
 
     rule: str
     stage: str
@@ -78,16 +78,16 @@ class Line:
     disk_bytes: float
     replaced_bytes: float
     job_hours: float
-    """Wall time of one job, all being alike."""
+    """Wall time of one job; all jobs of a rule are taken as equal."""
     wall_hours: float
-    """Wall time of all, in the allocation, with nothing else running."""
+    """Wall time of all jobs in the allocation, if nothing else runs."""
     memory_mb: float | None = None
-    """Peak of one job as it was seen in small runs, not for this size; None: not measured."""
+    """Peak of one job in small runs, not at this size; None: not measured."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole."""
+    """The plan of a whole dataset."""
 
     size: Size
     amounts: Mapping[str, float]
@@ -98,23 +98,23 @@ class Plan:
     kept_bytes: float
     """On disk at the end if nothing is deleted: also the peak."""
     peak_bytes: float
-    """At most, if what is replaced is deleted at once: see `BLOCKS_AT_ONCE`."""
+    """Most bytes on disk if replaced files are deleted at once; see `BLOCKS_AT_ONCE`."""
     usual_peak_bytes: float
-    """The same, if filtering keeps up with downloading."""
+    """The same if `filter` keeps up with `download`."""
     end_bytes: float
-    """On disk at the end if what is replaced is deleted."""
+    """On disk at the end if replaced files are deleted."""
     keeps: bool
     """Whether this config keeps it (`keep.candidate_images`)."""
     notes: tuple[str, ...] = field(default=())
 
     @property
     def jobs(self) -> int:
-        """Jobs of the whole."""
+        """The number of all jobs."""
         return sum(line.jobs for line in self.lines)
 
     @property
     def wall_hours(self) -> float:
-        """If each rule waits for the one before: blocks overlap in a real run, so at most this."""
+        """The sum if each rule waits for the one before. Blocks overlap, so a run takes less."""
         return sum(line.wall_hours for line in self.lines)
 
 
@@ -126,7 +126,7 @@ def size_of(
     wats: int,
     candidates: float | None = None,
 ) -> Size:
-    """The size of what goes in; UsageError if there are more candidates than links."""
+    """The size of the input; UsageError if there are more candidates than links."""
     links = wats * rates.shares["links_per_wat"].value
     if candidates is None:
         candidates = links * rates.shares["unique_links"].value
@@ -141,7 +141,7 @@ def size_of(
 def amounts_of(
     config: Config, rates: Rates, size: Size, image_heads: int
 ) -> tuple[dict[str, float], str]:
-    """Everything that a rate can be `per`, over all crawls; and the key of a crawl's index."""
+    """All amounts that a rate can be `per`, in all crawls; and the faiss key of a crawl's index."""
     images = size.candidates * rates.shares["downloaded"].value
     pairs = images * rates.shares["similar"].value
     of_one = max(1, round(pairs / size.crawls))
@@ -151,7 +151,7 @@ def amounts_of(
     cells = cells_of(key) or 1
     trained = train_count(cells, config.index.train_vectors, of_one)
     train_flop = 2.0 * KMEANS_ITERATIONS * trained * cells * WIDTH
-    # Image and text queries, each against every image.
+    # Each image query and each text query is compared with every image.
     exact_flop = 2.0 * 2 * config.index.evaluate_queries * of_one * WIDTH
     return {
         "crawls": size.crawls,
@@ -171,10 +171,10 @@ def amounts_of(
 
 
 def released_shares(config: Config, rates: Rates) -> dict[str, float]:
-    """Which share of the pairs is released with images, by the key of the config that asks for it.
+    """The share of the pairs that is released with images, by the config key that asks for it.
 
-    That of a shipped subset is what LAION published of it, if the config leaves its predicate as it
-    is; any other counts as all pairs, for nobody knows before the pairs are there.
+    A shipped subset with its predicate unchanged has the share that LAION published. The share of
+    any other subset is unknown before the run: it counts as all pairs.
     """
     shipped = ReleaseConfig().subsets
     found = {"laion400m_layout": 1.0} if config.release.laion400m_layout else {}
@@ -201,7 +201,7 @@ def vector_bytes(key: str, width: int) -> int:
 
 
 def jobs_of(rule: Rule, size: Size, blocks: int) -> int:
-    """How many jobs of a rule there are."""
+    """The number of jobs of a rule."""
     if rule.unit == "segment":
         return size.segments
     if rule.unit == "dataset":
@@ -216,7 +216,7 @@ def plan(
     allocation: Allocation,
     image_heads: int = 0,
 ) -> Plan:
-    """What the dataset costs in this allocation."""
+    """The cost of the dataset in this allocation."""
     amounts, key = amounts_of(config, rates, size, image_heads)
     rules = jobs.of_config(config, size.crawls)
     lines = tuple(_line(rule, config, rates, size, amounts, allocation) for rule in rules)
@@ -226,7 +226,7 @@ def plan(
     download = config.download
     if download.resize_mode == "no" or download.image_size != 256 or download.skip_reencode:
         notes.append(
-            "bytes of images were measured at 256 pixels, re-encoded: this config stores others"
+            "bytes of images were measured at 256 pixels, re-encoded; this config stores others"
         )
     if config.embed.model.name not in ("ViT-L-14-quickgelu", "ViT-L-14"):
         notes.append(f"the rates of embed are ViT-L/14's, not {config.embed.model.name}'s")
@@ -244,7 +244,7 @@ def plan(
             )
     blocks = config.dataset.blocks * size.crawls
     most = min(blocks, BLOCKS_AT_ONCE)
-    # Those that are downloaded, and as many again that are filtered or wait for it.
+    # Blocks in `download`, and as many again in `filter` or waiting for it.
     usual = min(most, 2 * slots(jobs.BY_NAME["download"], allocation))
     return Plan(
         size,
@@ -262,7 +262,7 @@ def plan(
 
 
 def slots(rule: Rule, allocation: Allocation) -> int:
-    """Jobs of a rule that run at once: as many as fit a node, and one that needs several."""
+    """Jobs of a rule that run at once. Several share a node, or one takes several nodes."""
     if rule.gpus:
         nodes, of_node, wanted = allocation.gpu_nodes, allocation.gpus, rule.gpus
     else:
@@ -279,9 +279,9 @@ def cost_of(rule: Rule, rates: Rates) -> StageRates:
 
 
 def job_seconds(rule: Rule, cost: StageRates, amounts: Mapping[str, float], count: int) -> float:
-    """Wall seconds of one of `count` equal jobs, if the network does not hold it up.
+    """Wall seconds of one of `count` equal jobs, without waiting for the network.
 
-    A GPU job's cores work while its GPUs do: the slower of the two sets the pace.
+    The cores and GPUs of a job work at the same time, so the slower of the two decides.
     """
     cores = 1.0 if (rule.like or rule.name) in SINGLE_CORE else float(rule.threads)
     if rule.unit == "segment":
@@ -324,7 +324,7 @@ def _line(
 
 
 def total(rates: Iterable[Rate], amounts: Mapping[str, float]) -> float:
-    """The sum of what is counted; UsageError if a rate is per something unknown."""
+    """The sum of rates × amounts; UsageError if the amount of a rate is unknown."""
     result = 0.0
     for rate in rates:
         if rate.per not in amounts:

@@ -1,4 +1,4 @@
-"""The measured rates that a plan is made of: reading and checking rates.yaml."""
+"""The rates of a plan: reads and checks rates.yaml."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Kind = Literal["measured", "published", "derived", "assumed"]
 
 
 class Figure(BaseModel):
-    """A number and how far it can be trusted."""
+    """A number and its source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: float = Field(ge=0)
     kind: Kind
-    """`measured` with this program; `published` by others, not measured; `derived` from figures
-    of either kind, or by arithmetic; `assumed`: nobody's measurement."""
+    """`measured` with this program; `published` by others; `derived` from such figures by
+    arithmetic; `assumed`: nobody measured it."""
     source: str = Field(min_length=10)
-    """What was measured, where and on what; or who published it."""
+    """What was measured, where and with which data; or who published it."""
 
 
 class Rate(Figure):
-    """What one unit of something costs."""
+    """The cost of one unit, such as one link."""
 
     per: str
     """A name in `model.amounts`: wats, links, candidates, images, pairs, jobs …"""
 
 
 class StageRates(BaseModel):
-    """What the jobs of one rule cost. Every list is summed."""
+    """The cost of the jobs of one rule. The entries of a list are added."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,20 +47,20 @@ class StageRates(BaseModel):
     """Seconds of one A100."""
     network_bytes: tuple[Rate, ...] = ()
     disk_bytes: tuple[Rate, ...] = ()
-    """Written and needed afterwards."""
+    """Written and kept."""
     replaced_bytes: tuple[Rate, ...] = ()
-    """Written, and no more needed when the next stage has its own copy of what it keeps."""
+    """Written, and not needed after the next stage has copied what it keeps."""
     memory_mb: Figure | None = None
     """Peak of one job in a small run; None: not measured."""
 
 
 class Rates(BaseModel):
-    """The whole of rates.yaml."""
+    """The content of rates.yaml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shares: Mapping[str, Figure]
-    """How much of one stage's output the next one makes of it."""
+    """Shares and counts that relate the amounts, such as images downloaded per candidate."""
     rules: Mapping[str, StageRates]
 
 

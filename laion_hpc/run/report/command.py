@@ -1,10 +1,10 @@
 """One self-contained HTML page on a run: the funnel, the plots, a sheet of samples.
 
 laion-hpc report results/demo --output results/demo/report.html
-laion-hpc report results/demo --output report.html --figures figures   and each figure as SVG
+laion-hpc report results/demo --output report.html --figures figures   also each figure as SVG
 
-Reads what the stages of one crawl have left so far; what is not there yet is left out. Times in
-the page make it differ from run to run, unlike every other output.
+The page shows the stages of one crawl that have run so far. It contains times, so it differs from
+run to run, unlike every other output.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     folders = results.crawl_folders(options.results)
     if len(folders) != 1 or folders[0] != options.results:
         names = ", ".join(str(folder) for folder in folders)
-        raise UsageError(f"{options.results}: a report is on one crawl: give one of {names}")
+        raise UsageError(f"{options.results}: a report shows one crawl; give one of {names}")
     config = load(options.config or results.config_of(options.results))
     run_data = gather(options.results, config, samples=options.samples, threads=options.processes)
     made = figures_of(run_data)

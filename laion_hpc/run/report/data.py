@@ -1,4 +1,4 @@
-"""Everything that the report tells, read from what the stages of one crawl have left."""
+"""The data of the report, read from the results of one crawl."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from laion_hpc.run.report.samples import Picture, choose
 from laion_hpc.runtime.usage import Usage
 
 MOST_FILES = 400
-"""Tables that are read for a plot at most, evenly over the run: four million samples suffice."""
+"""Most tables that are read for a plot, evenly over the run: about four million samples."""
 MOST_SHARDS = 60
-"""Shards whose hosts are counted."""
+"""Most shards whose hosts are counted."""
 
 
 @dataclass(frozen=True)
 class StageTotals:
-    """All ledgers of one stage together."""
+    """The sums of all ledgers of one stage."""
 
     stage: str
     unit: str
@@ -38,7 +38,7 @@ class StageTotals:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What Snakemake, or the ranks of MPI jobs, measured of the jobs of one stage."""
+    """Time and memory of the jobs of one stage, by Snakemake or the ranks of MPI jobs."""
 
     jobs: int
     seconds: float
@@ -49,36 +49,36 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class HostBalance:
-    """How the links of some shards are spread over hosts."""
+    """The distribution of the links of some shards over hosts."""
 
     largest_shares: list[float]
-    """Per shard, the share of its most frequent host."""
+    """For each shard: the share of its most frequent host, 0 … 1."""
     distinct: list[int]
-    """Per shard, how many hosts it has."""
+    """For each shard: the number of its hosts."""
     overall_share: float
-    """The share of the most frequent host over these shards together."""
+    """The share of the most frequent host in all of these shards together."""
     shards: int
-    """How many shards there are in all."""
+    """The number of shards of the crawl."""
 
 
 @dataclass
 class Run:
-    """The data of the page; what a stage has not left yet is empty or None."""
+    """The data of the page. Fields of stages that have not run are empty or None."""
 
     crawl: str
     config: Config
     stages: list[StageTotals] = field(default_factory=list)
     statistics: dict[str, Any] | None = None
     similarity: dict[str, Counter[int]] = field(default_factory=dict)
-    """Per language class, how many samples by hundredths of the cosine, rounded down."""
+    """For each language class: the number of pairs by cosine, in hundredths, rounded down."""
     similarity_files: tuple[int, int] = (0, 0)
-    """Tables read, of how many."""
+    """The number of tables that were read, and of all tables."""
     content_types: Counter[str] = field(default_factory=Counter)
     balance: HostBalance | None = None
     evaluation: Any = None
-    """What `index evaluate` wrote."""
+    """The content of `evaluation.json`, by `index evaluate`."""
     latencies: Any = None
-    """What it wrote beside it: times of single queries."""
+    """The content of `evaluation_stats.json`: times of single queries."""
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Run:
 
 
 def gather(crawl: Path, config: Config, *, samples: int, threads: int = 1) -> Run:
-    """Read all there is of a crawl."""
+    """Read the results of a crawl, whatever is there."""
     run = Run(crawl.resolve().name, config)
     for name in STAGES:
         totals = _totals(crawl, name)
@@ -136,7 +136,9 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); make it again") from None
+        raise InputError(
+            f"{path}: not valid JSON ({error}); delete it and run snakemake again"
+        ) from None
 
 
 def _query(files: Sequence[Path], sql: str, threads: int) -> list[tuple[Any, ...]]:
@@ -173,11 +175,11 @@ def _content_types(files: Sequence[Path], threads: int) -> Counter[str]:
         "FROM read_parquet(?) WHERE status = 'success' GROUP BY kind ORDER BY kind",
         threads,
     )
-    return Counter({kind or "not said": count for kind, count in rows})
+    return Counter({kind or "not given": count for kind, count in rows})
 
 
 def _balance(blocks: Sequence[Path]) -> HostBalance | None:
-    """Hosts of some shards, evenly over all: row group s of a shuffled block is shard s."""
+    """The hosts of some shards, evenly over all. Row group s of a shuffled block is shard s."""
     from laion_hpc.files.tables import open_parquet, parquet_footer
 
     shards = [
@@ -200,7 +202,7 @@ def _balance(blocks: Sequence[Path]) -> HostBalance | None:
 def _benchmark(files: Sequence[Path], logs: Path) -> Benchmark | None:
     seconds, cpu, memory = [], 0.0, 0.0
     for file in files:
-        # What Snakemake sees of an MPI job is srun, which waits.
+        # Snakemake measures only srun of an MPI job, and srun only waits.
         ranks = Usage.of_log(logs / f"{file.stem}.log")
         with file.open(newline="") as stream:
             for row in csv.DictReader(stream, delimiter="\t"):
@@ -214,7 +216,7 @@ def _benchmark(files: Sequence[Path], logs: Path) -> Benchmark | None:
 
 
 def _number(text: str | None) -> float:
-    """A number of a benchmark file; `-` and NA, for jobs too short to measure, are 0."""
+    """A number of a benchmark file. Jobs too short to measure have `-` or NA there: 0."""
     try:
         return float(text or 0)
     except ValueError:

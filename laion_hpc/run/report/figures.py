@@ -1,4 +1,4 @@
-"""The figures of the report, each from the run's data; None where its data is not there yet."""
+"""The figures of the report. A figure is None while the run has no data for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILURES = {
         "decoder_crashed",
     ),
 }
-"""Reasons of `download` by what went wrong; what is in none of them is the server's answer."""
+"""Groups of the reasons of `download`. A reason that is in none of them is an HTTP error."""
 FAILURE_TONES = {
     "downloaded": "c1",
     "HTTP error": "c2",
@@ -51,7 +51,7 @@ def failure_group(reason: str) -> str:
 
 
 def download(run: Run) -> Figure | None:
-    """Outcome by group and by reason, and the formats of what arrived."""
+    """Outcomes by group and by reason, and the formats of the images."""
     totals = run.stage("download")
     if totals is None:
         return None
@@ -71,7 +71,7 @@ def download(run: Run) -> Figure | None:
     ]
     kinds = run.content_types.most_common(10)
     formats = [Bar(kind, n, percent(n, run.content_types.total())) for kind, n in kinds]
-    called = "What the servers called the images that were downloaded."
+    called = "Content types that servers gave for the downloaded images."
     return Figure(
         [Panel("Outcome", Bars(outcomes)), Panel("Format", Bars(formats), called)],
         top=Stack([bar for bar in shares if bar.count]),
@@ -79,7 +79,7 @@ def download(run: Run) -> Figure | None:
 
 
 def similarity(run: Run) -> Figure | None:
-    """Cosine of all downloaded pairs, a panel per class, with the threshold."""
+    """Cosine of all downloaded pairs: a panel for each class, with its threshold."""
     panels = []
     for name in LANGUAGE_CLASSES:
         counter = run.similarity.get(name)
@@ -95,7 +95,7 @@ def similarity(run: Run) -> Figure | None:
                 value / 100,
                 (value + 1) / 100,
                 counter[value],
-                # The middle decides for the one bin that a threshold may cut in two.
+                # A threshold can lie inside a bin. The middle then decides on its colour.
                 CLASS_TONES[name] if (value + 0.5) / 100 >= limit else "gone",
             )
             for value in range(low, high)
@@ -118,9 +118,9 @@ def similarity(run: Run) -> Figure | None:
     read, there = run.similarity_files
     partly = f" (from {read:,} of {there:,} shards, evenly over the run)" if read < there else ""
     lead = (
-        f"Cosine of image and text for every pair that was downloaded{partly}. English is judged "
-        "by one CLIP model, all else by a multilingual one, so each class has a threshold of its "
-        "own. Grey pairs were dropped."
+        f"Cosine of image and text for every pair that was downloaded{partly}. One CLIP "
+        "model scores English, a multilingual one scores the rest, so each class has a threshold "
+        "of its own. Grey pairs were dropped."
     )
     return Figure(panels, lead, columns=3)
 
@@ -158,12 +158,12 @@ def languages(run: Run) -> Figure | None:
     caption = "Released samples by the language of the text."
     panels = [Panel("Most frequent", Bars(named[:half]), caption)]
     if named[half:]:
-        panels.append(Panel("The next ones", Bars(named[half:30]), more))
+        panels.append(Panel("Next most frequent", Bars(named[half:30]), more))
     return Figure(panels, top=Stack(classes))
 
 
 def sizes(run: Run) -> Figure | None:
-    """Shorter side of the images, length of the texts, with their quantiles."""
+    """Histograms of the shorter side of the images and the length of the texts."""
     if not run.statistics or not run.statistics["datasets"]["all"]["count"]:
         return None
     whole = run.statistics["datasets"]["all"]
@@ -186,7 +186,7 @@ def sizes(run: Run) -> Figure | None:
                 "Text length in characters",
                 _edges(whole["histograms"]["text_length"], "text length", (10, 30, 60, 100, 300)),
                 f"Average {whole['average_text_length']:.0f}, median {lengths['0.50']:,}, "
-                f"nine in ten between {lengths['0.05']:,} and {lengths['0.95']:,}. "
+                f"90% between {lengths['0.05']:,} and {lengths['0.95']:,}. "
                 "Bins grow to the right.",
             ),
         ]
@@ -194,7 +194,7 @@ def sizes(run: Run) -> Figure | None:
 
 
 def _edges(data: dict[str, Any], name: str, labelled: tuple[int, ...]) -> Histogram:
-    """A histogram over growing bins, drawn equally wide, each tick at its edge."""
+    """A histogram of growing bins. All bins are drawn equally wide, with ticks at their edges."""
     edges, counts = data["edges"], data["counts"]
     names = [f"below {edges[0]}"]
     names += [f"{a:,} – {b - 1:,}" for a, b in pairwise(edges)]
@@ -210,7 +210,7 @@ def _edges(data: dict[str, Any], name: str, labelled: tuple[int, ...]) -> Histog
 
 
 def scores(run: Run) -> Figure | None:
-    """A histogram per head, and the zero-shot classes."""
+    """A histogram for each head, and the zero-shot classes."""
     if not run.statistics:
         return None
     whole = run.statistics["datasets"]["all"]
@@ -251,7 +251,7 @@ def scores(run: Run) -> Figure | None:
 
 
 def hosts(run: Run) -> Figure | None:
-    """The most frequent hosts, and how evenly shards mix them."""
+    """The most frequent hosts, and their shares in each shard."""
     panels = []
     if run.statistics and run.statistics["datasets"]["all"]["hosts"]:
         whole = run.statistics["datasets"]["all"]
@@ -282,7 +282,7 @@ def hosts(run: Run) -> Figure | None:
                 f"Share of the most frequent host in each of {len(shares):,} of "
                 f"{run.balance.shards:,} shards; over all of these it is "
                 f"{run.balance.overall_share:.1%}. A shard has between {short(distinct[0])} and "
-                f"{short(distinct[-1])} hosts. Even bars mean that no shard falls on one server.",
+                f"{short(distinct[-1])} hosts. Even bars mean that no shard loads one server.",
                 note="% of its links",
             )
         )
@@ -303,13 +303,13 @@ def licenses(run: Run) -> Figure | None:
     ]
     caption = (
         "Creative Commons licences that the pages link to. The link is on the same page as the "
-        "image; whether it covers the image nobody has checked."
+        "image. Nobody has checked whether the licence covers the image."
     )
     return Figure([Panel("", Bars(rows), caption)])
 
 
 def short_license(link: str) -> str:
-    """A Creative Commons link as people name the licence, such as CC BY-SA 4.0."""
+    """The usual name of a Creative Commons licence, such as CC BY-SA 4.0."""
     path = link.partition("creativecommons.org/")[2].strip("/").split("/")
     if path[0] == "licenses" and len(path) > 1:
         return " ".join(["CC", path[1].upper(), *path[2:]])

@@ -1,4 +1,4 @@
-"""The funnel: how many came into each stage, how many it kept, and why not the others."""
+"""The funnel: inputs of each stage, what it kept, and why it dropped the rest."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from laion_hpc.run.report.data import Run, StageTotals
 
 
 def figure(run: Run) -> Figure | None:
-    """Every stage with its bar (as long as its inputs are of all links) and all reasons."""
+    """Every stage with all its reasons and a bar. The bar is the share of all links."""
     if not run.stages:
         return None
     lead = (
-        "Each bar is what came into a stage, as a share of all links: coloured what it kept, "
-        "grey what it dropped, and below it every reason with its share of the stage's inputs."
+        "Each bar shows the inputs of a stage as a share of all links. Colour: what it kept. "
+        "Grey: what it dropped. Below it is every reason, with its share of the stage's inputs."
     )
     return Figure([Panel("", Funnel(steps(run.stages)))], lead, columns=1)
 
 
 def steps(stages: Sequence[StageTotals]) -> list[Step]:
-    """What is drawn of each stage."""
+    """The steps that are drawn."""
     first = stages[0].inputs or 1
     return [_step(totals, first) for totals in together(stages)]
 
 
 def together(stages: Sequence[StageTotals]) -> list[StageTotals]:
-    """The stages with those that drop nothing, such as embed and tag, named in one line."""
+    """The stages, where those that drop nothing (embed, tag) share a line with the one before."""
     lines: list[StageTotals] = []
     for totals in stages:
         last = lines[-1] if lines else None
@@ -64,7 +64,7 @@ def _step(totals: StageTotals, first: int) -> Step:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share that never rounds something to nothing."""
+    """A share in percent. A share above zero is never shown as 0%."""
     if not whole or not part:
         return "0%"
     share = 100 * part / whole

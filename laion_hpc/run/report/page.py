@@ -1,4 +1,4 @@
-"""The page: header, sections, style, in one self-contained piece of HTML."""
+"""The page: header, sections and style in one HTML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from laion_hpc.run.report.data import Run
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: a figure, which is a file of its own too, and HTML below it."""
+    """A section of the page: a figure, and HTML below it. The figure is a file, too."""
 
     anchor: str
     title: str
@@ -83,7 +83,7 @@ def _tiles(run: Run) -> str:
     found: list[tuple[str, str]] = []
     for name, what in (
         ("extract", "image links read"),
-        ("shuffle", "different links with a text"),
+        ("shuffle", "distinct links with a text"),
         ("download", "images downloaded"),
         ("release", "samples released"),
     ):
@@ -104,8 +104,8 @@ def _footer(run: Run, missing: list[str]) -> str:
         f"{stage} <code>{digest(run.config, stage)}</code>" for stage in READS if stage != "search"
     )
     absent = (
-        f"<p>Not here, because the stage has not run or measured nothing: {', '.join(missing)}.</p>"
+        f"<p>Missing, because the stage has not run or measured nothing: {', '.join(missing)}.</p>"
         if missing
         else ""
     )
-    return f"<footer>{absent}<p>Digests of the config by stage: {digests}.</p></footer>"
+    return f"<footer>{absent}<p>Config digest of each stage: {digests}.</p></footer>"

@@ -8,13 +8,13 @@ from laion_hpc.run.report.data import Run
 
 
 def section(run: Run) -> str:
-    """A panel for each kind of query; nothing where the index was not evaluated."""
+    """A panel for each kind of query; empty if the index was not evaluated."""
     if run.evaluation is None:
         return ""
     shown = recall_plot.panels(run.evaluation, run.latencies)
     timed = any(panel.medians for panel in shown)
-    below = "<p>By the number of cells searched" + (
-        ", under it the median time of a query in milliseconds.</p>" if timed else ".</p>"
+    below = "<p>The x axis is the number of cells searched" + (
+        "; below it is the median time of a query in milliseconds.</p>" if timed else ".</p>"
     )
     plots = side_by_side(
         *(

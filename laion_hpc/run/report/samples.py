@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 UNSAFE_FROM = 0.5
-"""punsafe from which a sample is never shown."""
+"""A sample with this punsafe or more is never shown."""
 SAFE_CLASSES = ("UNLIKELY", "UNTAGGED")
 MOST_TARS = 8
 THUMBNAIL = 224
-"""Longest side in pixels: sharp at half its size on a phone's screen."""
+"""Longest side in pixels: twice the shown size, for sharp pictures on phones."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Picture:
 
 
 def choose(crawl: Path, count: int, *, seed: int) -> list[Picture]:
-    """`count` safe samples (fewer if there are not as many), from some tars all over the crawl.
+    """At most `count` safe samples, from a few tars all over the crawl.
 
-    Safe: tagged, with punsafe below 0.5, and not suspect to the zero-shot class. Which ones
-    depends on the seed and on the files only.
+    A sample is safe if it is tagged, its punsafe is below 0.5, and its zero-shot class is
+    UNLIKELY or UNTAGGED. The choice depends on the seed and the files only.
     """
     rng = random.Random(seed)
     tables = sorted(crawl.glob("filter/*/[0-9]*.parquet"))
@@ -63,7 +63,7 @@ def _from_shard(crawl: Path, table: Path, wanted: int, rng: random.Random) -> li
 
 
 def safe_keys(tags: Path) -> set[str]:
-    """Keys of the samples of a block that may be shown; none if nothing says which are safe."""
+    """Keys of the samples of a block that may be shown; empty if the block has no punsafe."""
     from laion_hpc.files.tables import parquet_schema, read_parquet
 
     if not tags.exists():
@@ -75,7 +75,7 @@ def safe_keys(tags: Path) -> set[str]:
     return {
         row["key"]
         for row in table.to_pylist()
-        # Written this way round, a score that is no number counts as unsafe.
+        # NaN < 0.5 is false, so a score of NaN counts as unsafe.
         if row["punsafe"] < UNSAFE_FROM and row.get("nsfw", "UNTAGGED") in SAFE_CLASSES
     }
 

@@ -15,7 +15,7 @@ from laion_hpc.run.report.language_names import language_name
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table; cells are HTML already. The first column holds words, the others numbers."""
+    """An HTML table of cells of HTML. The first column has words, the others numbers."""
     if not rows:
         return ""
     top = "".join(f"<th>{head}</th>" for head in heads)
@@ -41,7 +41,7 @@ def quantiles(run: Run) -> str:
 
 
 def parts(run: Run) -> Figure | None:
-    """How many samples every split and subset has."""
+    """The number of samples in every split and subset."""
     if not run.statistics or not run.statistics["datasets"]["all"]["count"]:
         return None
     datasets = run.statistics["datasets"]
@@ -56,7 +56,7 @@ def parts(run: Run) -> Figure | None:
         for name, one in datasets.items()
         if name != "all"
     ]
-    caption = "Splits in blue have each sample once, subsets in green choose among all of them."
+    caption = "Blue: splits; each sample is in one of them. Green: subsets of all samples."
     return Figure([Panel("", Bars(rows), caption)], columns=1)
 
 
@@ -94,7 +94,7 @@ def _above(one: dict[str, Any], head: str, limit: str) -> str:
 
 
 def index(run: Run) -> str:
-    """Recall against exact search by the number of cells searched, and its price in time."""
+    """Recall against exact search, and the time of a query, by the number of cells searched."""
     if run.evaluation is None:
         return ""
     found = run.evaluation
@@ -118,7 +118,7 @@ def index(run: Run) -> str:
     return (
         f"<p><code>{escape(found['key'])}</code> over {found['count']:,} vectors, "
         f"{found['bytes_per_vector']} bytes each. Recall is the share of the exact nearest "
-        f"neighbours that the index finds, for {queries} queries; the aim, "
+        f"neighbours that the index finds, for {queries} queries. The target, "
         f"{found['target_recall']:g} at 10, is {reached}.</p>"
         + recall.section(run)
         + table([*heads, *(["median time", "99%"] if latencies else [])], rows)
@@ -139,7 +139,7 @@ def cost(run: Run) -> Figure | None:
         Bar(name, seconds, f"{seconds / total:.1%}", shown=_time(seconds))
         for name, seconds in spent.items()
     ]
-    caption = f"CPU time of all jobs: {_time(total)}. GPU time is not in it."
+    caption = f"CPU time of all jobs: {_time(total)}. GPU time is not included."
     return Figure([Panel("CPU time by stage", Bars(rows, log=False), caption)], columns=1)
 
 
@@ -165,11 +165,11 @@ def throughput(run: Run) -> str:
     body = table([*heads, "inputs per second", "CPU per million"], rows)
     if not body:
         return ""
-    return "<p>Each job by itself, as if one ran after the other; most run side by side.</p>" + body
+    return "<p>Times are sums over jobs. Most jobs run at the same time.</p>" + body
 
 
 def _cost(cpu_seconds: float, inputs: int) -> str:
-    """Core hours for a million inputs: what a budget is made of."""
+    """Core hours for a million inputs."""
     return f"{cpu_seconds / 3600 / inputs * 1e6:,.1f} core h" if inputs else "–"
 
 
@@ -193,6 +193,6 @@ def samples(run: Run) -> str:
         for one in run.pictures
     )
     return (
-        "<p>A random choice among the samples scored as safe, with their texts as found on the "
-        f'web, their language and their similarity.</p><div class="sheet">{items}</div>'
+        "<p>A random choice of samples that are scored as safe, with their text from the web, "
+        f'their language and their similarity.</p><div class="sheet">{items}</div>'
     )

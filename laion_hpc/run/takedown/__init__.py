@@ -1,1 +1,1 @@
-"""Take-downs: samples that must go, wherever they are. A tool, and what stages share of it."""
+"""Take-downs: find samples that must be removed, remove them, and prove that they are gone."""

@@ -1,16 +1,16 @@
 """Take samples down: by URL, host, hash or key.
 
-laion-hpc takedown requests.txt                             looks into results/
+laion-hpc takedown requests.txt                             searches results/
 laion-hpc takedown requests.txt --results /scratch/results --processes 8
-laion-hpc takedown                                          the list again, after a new crawl
-snakemake … && laion-hpc audit results --takedown           removes them; proves that they are gone
+laion-hpc takedown                                          the whole list, after a new crawl
+snakemake … && laion-hpc audit results --takedown           removes them, and proves it
 
-requests.txt has one a line: the URL of an image, a host (all below it are meant too), the MD5 or
-SHA-256 of an image, the SHA-256 of a URL, a sample key. The command finds the samples, takes them
-out of the tables of links (extract, shuffle) and adds them to the list that the config names
-(takedown_list), which holds hashes only. The next run of snakemake removes them from shards,
-tables, embeddings, tags, index and release: only blocks that held them are rebuilt, nothing is
-downloaded again and no other sample's key changes. A later crawl does not take them in again.
+Each line of requests.txt is one of: the URL of an image; a host, which includes its subdomains; the
+MD5 or SHA-256 of an image; the SHA-256 of a URL; a sample key. The command finds the samples,
+removes them from the tables of links (extract, shuffle) and adds them to the list that the config
+names (takedown_list). The list holds hashes only. The next run of snakemake removes the samples
+from shards, tables, embeddings, tags, index and release. It rebuilds only blocks that held them,
+downloads nothing again, and changes no other sample's key. Later crawls drop the samples, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from laion_hpc.runtime.arguments import add_config, add_processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("requests", nargs="?", type=Path, metavar="FILE", help="what must go")
+    parser.add_argument(
+        "requests", nargs="?", type=Path, metavar="FILE", help="the requests, one a line"
+    )
     parser.add_argument("--results", type=Path, metavar="DIR", help="default: as the config says")
     add_config(parser, default="RESULTS/config.yaml, if there")
     add_processes(parser, meaning="processes that read files")
@@ -43,10 +45,10 @@ def run(options: argparse.Namespace) -> int:
     path = Path(config.takedown_list)
     pending = path.with_name(f"{path.name}.pending")
     request = requests.read(options.requests) if options.requests else requests.Request()
-    # What an earlier, killed call had begun is finished with this one.
+    # An earlier call may have been killed. This one finishes its work.
     takedowns = takedown_list.read(path) | takedown_list.read(pending) | request.listed()
     if not takedowns and not request.keys:
-        console.say(f"{path}: nothing is listed, and no FILE of take-downs given")
+        console.say(f"{path}: the list is empty, and no FILE of requests was given")
         return 2
     everything = not options.requests or pending.exists()
     root = options.results or Path(config.results)
@@ -76,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
                 f"{crawl.name}: {links} links, {len(samples)} samples"
                 + (f" in blocks {', '.join(blocks)}" if blocks else "")
             )
-        # The workflow learns of it when the links are gone, not before.
+        # The workflow reads `path`. It gets the new list only after the links are gone.
         takedown_list.write(takedowns, pending)
         team.map(partial(redact, takedowns=takedowns), tables, label="take down", unit="tables")
         pending.replace(path)

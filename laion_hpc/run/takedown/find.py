@@ -1,4 +1,4 @@
-"""Where in the results of a crawl are the links and samples that must go?"""
+"""Finds the links and samples of a crawl that are taken down."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class Link(NamedTuple):
 
     block: int
     key: str
-    """The sample key itself; empty for a link that got none."""
+    """The sample key; empty for a link without one."""
     url: str
     """SHA-256 of the URL."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of links that holds some."""
+    """A table that holds links to take down."""
 
     path: Path
     groups: tuple[int, ...]
-    """The row groups that do."""
+    """The row groups with such links."""
     links: tuple[Link, ...]
 
 
 def urls_of_samples(
     crawl: Path, team: Team, takedowns: Takedowns, keys: Collection[str]
 ) -> tuple[set[str], set[str]]:
-    """URLs of samples that are taken down by what the links do not say, and the keys found.
+    """URLs of samples that the links alone do not identify, and the keys that were found.
 
-    By their key, by the hash of their image, or because their URL redirects to one that is taken
-    down. Read from the tables of `download` and, for keys, of `shuffle`.
+    Such samples are taken down by their key, by the hash of their image, or because their URL
+    redirects to one that is taken down. The tables of `download` and, for keys, of `shuffle` tell.
     """
     urls: set[str] = set()
     found: set[str] = set()
@@ -81,8 +81,8 @@ def links(
 ) -> list[Table]:
     """The tables of `extract` and `shuffle` that hold links to take down.
 
-    Where all URLs are known (`urls`), only their blocks are read; hosts and hashes of URLs can be
-    in any.
+    If all URLs are known (`urls`), only their blocks are read. Hosts and hashes of URLs can be
+    in any block.
     """
     known = {tombstones.sha256(url) for url in urls}
     where: set[int] | None = None
@@ -100,7 +100,7 @@ def links(
 
 
 def _in_links(path: Path, *, takedowns: Takedowns, blocks: set[int] | None) -> Table:
-    """What one table holds; row group b of `extract` is block b, all of `shuffle`'s are one."""
+    """The links of one table. Row group b of `extract` is block b; a file of `shuffle` is one."""
     keyed = path.parent.name == "shuffle"
     groups, found = [], []
     with open_parquet(path) as file:
@@ -120,7 +120,7 @@ def _in_links(path: Path, *, takedowns: Takedowns, blocks: set[int] | None) -> T
 
 
 def samples(crawl: Path, tables: Sequence[Table], numbering: str) -> set[Sample]:
-    """The entries of the list for links that had got keys."""
+    """The entries of the list for links that have keys."""
     found = set()
     for table in tables:
         keyed = [link for link in table.links if link.key]
@@ -142,7 +142,7 @@ def samples(crawl: Path, tables: Sequence[Table], numbering: str) -> set[Sample]
 
 
 def _kept(crawl: Path, keyed: Sequence[Link]) -> set[str]:
-    """Those keys of one block whose image `filter` has kept."""
+    """The keys of one block whose image `filter` kept."""
     wanted = {link.key for link in keyed}
     folder = crawl / "filter" / f"{keyed[0].block:04d}" / "scores"
     kept: set[str] = set()

@@ -1,7 +1,7 @@
-"""Takes links out of the tables of `extract` and `shuffle`, in place.
+"""Replaces links in the tables of `extract` and `shuffle` by tombstones, in place.
 
-The tables keep their times of modification: what follows is made again because the list says so,
-block by block, and not because a table of all blocks has changed.
+The tables keep their times of modification. Later jobs run again because the list changed for their
+block, not because a table that all blocks share is newer.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from laion_hpc.run.takedown.find import Table
 def redact(table: Table, *, takedowns: Takedowns) -> None:
     """Rewrite a table with tombstones and bring its ledger up to date.
 
-    The bytes are those that its stage writes when the list is there from the start. Killed at any
-    moment, the same call does the rest.
+    The bytes equal those that the stage writes with the list in force. After a kill at any moment,
+    the same call finishes the work.
     """
     path = table.path
     book = ledger.path_of(path)
@@ -46,13 +46,13 @@ def redact(table: Table, *, takedowns: Takedowns) -> None:
                         rows = tombstones.bury_links(rows, mask)
                 writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         _keep_times(path, aside)
-        # The ledger first: a kill between the two leaves links to find, and so to be done again.
+        # The ledger comes first. After a kill in between, the links are found again.
         entry = replace(ledger.describe(aside, rows=file.metadata.num_rows), name=path.name)
         _vouch(book, entry, classes)
 
 
 def _dictionaries(file: pq.ParquetFile) -> list[str]:
-    """The columns that the table's writer gave dictionaries: its choice is part of the bytes."""
+    """The columns that have dictionaries. Writing them in the same way keeps the bytes equal."""
     metadata = file.metadata
     return [
         name
@@ -65,7 +65,7 @@ def _dictionaries(file: pq.ParquetFile) -> list[str]:
 
 
 def _vouch(book: Path, entry: ledger.File, gone: Counter[str]) -> None:
-    """Bring a ledger up to date. `shuffle` counts the languages of links, not of tombstones."""
+    """Bring a ledger up to date. `shuffle` counts languages of links only, not of tombstones."""
     if not book.exists():
         return
     before = ledger.read(book)

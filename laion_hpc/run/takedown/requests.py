@@ -1,4 +1,4 @@
-"""What somebody asks to take down: a file of URLs, hosts, hashes and keys, one a line."""
+"""Requests for take-downs: a file with a URL, host, hash or key on each line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY = re.compile(r"[^\s./\\]+-\d{4}-\d{5}-\d{5}")
 
 @dataclass
 class Request:
-    """The lines of a file, understood."""
+    """The lines of a file by their kind."""
 
     urls: set[str] = field(default_factory=set)
     """As `extract` writes them."""
@@ -26,7 +26,7 @@ class Request:
     keys: set[str] = field(default_factory=set)
 
     def listed(self) -> Takedowns:
-        """The entries of the list. Keys have none: the URLs that they lead to have."""
+        """The entries of the list. A key has no entry; the URL of its sample has one."""
         long = frozenset(digits for digits in self.hashes if len(digits) == 64)
         return Takedowns(
             urls=frozenset(map(tombstones.sha256, self.urls)) | long,
@@ -38,7 +38,7 @@ class Request:
 def read(path: Path) -> Request:
     """Read a file of requests; `#` at the start of a line begins a comment.
 
-    UsageError names the line that is neither URL, host, hash nor key.
+    UsageError names the first line that is not a URL, host, hash or key.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -51,8 +51,8 @@ def read(path: Path) -> Request:
         line = text.strip()
         if line and not line.startswith("#") and not _understood(line, request):
             raise UsageError(
-                f"{path}:{number}: {line!r} is no URL, host, hash (MD5 of an image, SHA-256 of an "
-                "image or URL, in hex) or sample key"
+                f"{path}:{number}: {line!r} is not a URL, host, hash (MD5 of an image, SHA-256 of "
+                "an image or URL, in hex) or sample key"
             )
     return request
 
@@ -74,6 +74,6 @@ def _understood(line: str, request: Request) -> bool:
         except UrlError:
             return False
         if "." not in host:
-            return False  # a word
+            return False  # a plain word, not a host
         request.hosts.add(host)
     return True

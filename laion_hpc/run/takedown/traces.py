@@ -1,9 +1,9 @@
-"""Is any trace left of what was taken down? Reads every file of a crawl and compares hashes.
+"""Searches every file of a crawl for traces of samples that were taken down. It compares hashes.
 
-Tables (parquet, Arrow) by their columns of URLs, keys and hashes; tars by the metadata and the
-bytes of each sample; every other text (reports, logs, JSON) by the URLs, hosts and keys that stand
-in it. Vectors and filters hold no names: that there is one vector for each row of the metadata is
-for the ledgers to say.
+In tables (parquet, Arrow) it compares the columns of URLs, keys and hashes. In tars it compares the
+metadata and the bytes of each sample. In every other text (reports, logs, JSON) it compares the
+URLs, hosts and keys. Vectors and Bloom filters hold no names. The ledgers prove that there is one
+vector for each row of the metadata.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEYS = ("key", "image_path")
 HASHES = ("sha256", "md5")
 TEXTS = {".json", ".html", ".md", ".log", ".txt", ".tsv", ".yaml", ".csv", ""}
 BINARIES = {".npy", ".index", ".ivfdata", ".seen"}
-"""Vectors, their index, Bloom filters: nothing that could be compared."""
+"""Vectors, their index, Bloom filters: they hold nothing to compare."""
 
 _URL = re.compile(r"https?://[^\s\"'<>\\`|]+")
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+")
@@ -39,7 +39,7 @@ _TRAILING = ".,;:!?)]}*_"
 
 
 class _Suspects:
-    """What is looked for, and what was found."""
+    """The hashes to search for, and the counts of what was found."""
 
     def __init__(self, takedowns: Takedowns, keys: frozenset[str], holds_places: bool) -> None:
         self._takedowns = takedowns
@@ -47,7 +47,7 @@ class _Suspects:
         self.found: dict[str, int] = {}
 
     def urls(self, urls: Iterable[str]) -> None:
-        """Count those that are taken down."""
+        """Count URLs that are taken down."""
         given = [url or "" for url in urls]
         hits = tombstones.covered(given, map(host_of, given), self._takedowns).sum()
         self._count("URLs", int(hits))
@@ -77,10 +77,10 @@ class _Suspects:
 
 
 def search(path: Path, *, crawl: Path, takedowns: Takedowns, numbering: str) -> list[str]:
-    """What one file under `crawl` still holds, as lines for people; empty if nothing."""
+    """What one file under `crawl` still holds, as lines to print; empty if nothing."""
     stage = path.relative_to(crawl).parts[0]
     keys = frozenset(s.key for s in takedowns.samples if s.numbering == numbering)
-    # There a tombstone keeps the place of a sample, under its key.
+    # In these stages a tombstone keeps the place of the sample, under its key.
     suspects = _Suspects(takedowns, keys, holds_places=stage in ("shuffle", "download"))
     try:
         if path.suffix == ".parquet":
@@ -145,10 +145,10 @@ def _search_text(path: Path, suspects: _Suspects) -> None:
     data = path.read_bytes()
     if b"\0" in data[:1024]:
         raise ValueError(
-            "not a text; remove it or name its kind in laion_hpc/run/takedown/traces.py"
+            "not a text file; remove it, or add its suffix to laion_hpc/run/takedown/traces.py"
         )
     text = html.unescape(data.decode("utf-8", "replace"))
-    # A sentence may end right after a URL: asked with and without its point.
+    # A sentence can end right after a URL, so its last mark may not belong to it. Try both.
     urls = set(_URL.findall(text))
     suspects.urls(urls | {url.rstrip(_TRAILING) for url in urls})
     suspects.hosts(set(_HOST.findall(text)))

@@ -31,7 +31,7 @@ class Authorities:
 
     def __init__(self, datasets: int) -> None:
         """`datasets`: first one with all rows, then others, at most 62."""
-        # Numbers of entries plus one, at the place that the hash says or the next that is free.
+        # An open hash table. A place holds the number of an entry plus one; 0: the place is free.
         self._places = np.zeros(2 * _LEAST, np.int32)
         # The hash of an entry and its counts beside it: most of the time goes into reaching them.
         self._rows = np.zeros((_LEAST, 1 + datasets), np.int64)

@@ -171,7 +171,7 @@ class Service:
         return Hits(np.array(ids, np.int64), np.full(len(ids), np.nan, np.float32))
 
     async def histograms(self, request: SearchRequest) -> dict[str, Any]:
-        """The answer of `/api/histograms`: how the numbers of the best results are spread."""
+        """The answer of `/api/histograms`: the distributions of the best results' numbers."""
         collection = self.collection(request.index)
         hits = await self.found(collection, request, self.config.max_results)
         return await self.in_thread(lambda: self._histograms(collection, hits))
@@ -216,11 +216,11 @@ class Service:
         return self._rows(collection, [number], [None])[0]
 
     def image(self, collection: Collection, number: int) -> tuple[bytes, str]:
-        """An item's stored image and its media type; RequestError 404 if it is not at hand."""
+        """An item's stored image and its media type; RequestError 404 if there is none."""
         row = self.item(collection, number)
         found = self.images.get(row["key"]) if self.images else None
         if found is None:
-            raise RequestError(f"the image of item {number} is not at hand", 404)
+            raise RequestError(f"this server does not have the image of item {number}", 404)
         return found
 
     async def in_thread(self, task: Callable[[], Result]) -> Result:

@@ -96,7 +96,7 @@ def test_a_stage_that_is_not_there_leaves_its_sections_out(
         "tag": "Samp",
     }
     if gone in missing:
-        assert re.search(f"Not here, because [^<]*{missing[gone]}", html)
+        assert re.search(f"Missing, because [^<]*{missing[gone]}", html)
     assert f"<b>{gone}" not in html
 
 

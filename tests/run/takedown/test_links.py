@@ -227,10 +227,10 @@ def test_killed_between_ledger_and_table_it_goes_on(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("http://[broken", "requests.txt:2: 'http://[broken' is no URL"),
-        ("ftp://example.org/x.jpg", "is no URL"),
-        ("a boat", "is no URL, host, hash"),
-        ("abc123", "is no URL, host, hash"),
+        ("http://[broken", "requests.txt:2: 'http://[broken' is not a URL"),
+        ("ftp://example.org/x.jpg", "is not a URL"),
+        ("a boat", "is not a URL, host, hash"),
+        ("abc123", "is not a URL, host, hash"),
     ],
 )
 def test_lines_that_nobody_understands_are_named(

@@ -1,4 +1,4 @@
-// Talks to the service. What goes wrong is thrown as an Error whose message can be shown.
+// Calls the service. A failure is thrown as an Error; its message is shown to the reader.
 
 async function ask(path, options) {
   let answer;
@@ -12,7 +12,7 @@ async function ask(path, options) {
   try {
     content = await answer.json();
   } catch {
-    // Not ours: a proxy's page, or an overloaded server.
+    // The answer is not JSON: a proxy's page, or an overloaded server.
   }
   if (!answer.ok) throw new Error(content.error || `The service answered with an error (${answer.status}).`);
   return content;
@@ -27,7 +27,7 @@ export const item = (index, id) => ask(`/api/item/${id}?index=${encodeURICompone
 
 export const histograms = (body, signal) => ask("/api/histograms", { method: "POST", body: JSON.stringify(body), signal });
 
-/** A file of rows, how many they are and how many were left out. */
+/** A file of rows, the number of rows in it, and the number of rows that were left out. */
 export async function exported(body) {
   let answer;
   try {

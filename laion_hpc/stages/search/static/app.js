@@ -1,4 +1,4 @@
-// The page: one state, shown by the address, the controls and the grid.
+// The page. The address, the controls and the grid all show one state.
 
 import * as api from "/api.js";
 import * as bars from "/bars.js";
@@ -19,10 +19,10 @@ let abouts = [];
 let state = { ...DEFAULTS };
 let seed = newSeed();
 let results = [];
-let fetched = 0; // results asked for so far, among them the picture that the query is
+let fetched = 0; // results fetched so far; the pictures of the query itself are counted too
 let more = false;
-let busy = null; // the AbortController of the request under way
-let counting = null; // the same of the histograms
+let busy = null; // the AbortController of the running search
+let counting = null; // the AbortController of the running request for histograms
 let where = ""; // the filters as SQL
 
 const about = () => abouts.find((entry) => entry.name === state.index) || abouts[0];
@@ -50,7 +50,7 @@ function summarise() {
   $("shuffle").hidden = asks(state) || results.length === 0;
   $("collect").hidden = results.length === 0;
   if (!results.length) $("summary").textContent = "";
-  else if (!asks(state)) $("summary").textContent = filtered(state) ? "A random look, filtered" : "A random look";
+  else if (!asks(state)) $("summary").textContent = filtered(state) ? "A random sample, filtered" : "A random sample";
   else $("summary").textContent = `${results.length.toLocaleString("en")}${more ? "+" : ""} ${results.length === 1 ? "image" : "images"}, the closest first`;
 }
 
@@ -67,7 +67,7 @@ function message(title, text, action) {
   }
 }
 
-/** An error that has nothing to do with the results on the page: over them, where it is seen. */
+/** Show an error that does not concern the results. It stands above them, where it is seen. */
 function fault(error) {
   message("That did not work", error.message, { label: "Close", run: () => message(""), error: true });
   $("grid").before($("message"));
@@ -117,7 +117,7 @@ function empty() {
   const some = filtered(state);
   message(
     some ? "Nothing passes the filters" : "Nothing found",
-    some ? "No image of this index fulfils all of them." : "This index holds no image yet.",
+    some ? "No image of this index passes all of them." : "This index has no images yet.",
     some ? { label: "Clear the filters", run: () => go(filters.cleared()) } : null,
   );
 }
@@ -136,7 +136,7 @@ function run() {
   if (filters.areOpen()) count();
 }
 
-/** The histograms of the filters' sliders. What they cannot show is no reason to complain. */
+/** Draw the histograms of the sliders. If they cannot be drawn, the page works without them. */
 async function count() {
   counting?.abort();
   counting = new AbortController();
@@ -144,11 +144,11 @@ async function count() {
     bars.draw(await api.histograms(toRequest(withoutSliders(state), about(), seed), counting.signal));
     bars.mark(state);
   } catch {
-    // The search itself tells what is wrong.
+    // The search shows the same error.
   }
 }
 
-/** Change the state, the address with it, and search. */
+/** Change the state and the address, then search. */
 function go(change, { replace = false } = {}) {
   const before = asks(state);
   state = { ...state, ...change };
@@ -163,7 +163,7 @@ function go(change, { replace = false } = {}) {
   run();
 }
 
-/** The end of the list comes near: fetch what follows. */
+/** Fetch more results when the reader comes near the end of the list. */
 const nearEnd = new IntersectionObserver(
   (entries) => entries.some((entry) => entry.isIntersecting) && more && !busy && fetchPage(),
   { rootMargin: "900px" },
@@ -188,7 +188,7 @@ const acts = {
   less: (item) => go({ unlike: [...without(state.unlike, item.id), item.id], like: without(state.like, item.id) }),
   collect: (item) => {
     const inside = basket.toggle(item);
-    $("said").textContent = inside ? "Put in the basket" : "Taken out of the basket";
+    $("said").textContent = inside ? "Added to the basket" : "Removed from the basket";
   },
   collected: (item) => basket.has(item.id),
 };
@@ -206,7 +206,7 @@ details.listen({
   },
 });
 
-/** The picture that the address names after #, if it does. */
+/** Show the picture whose id stands after # in the address, if there is one. */
 async function lookAtNamed() {
   const id = Number(/^#(\d{1,15})$/.exec(location.hash)?.[1] ?? NaN);
   if (Number.isNaN(id)) return;
@@ -221,7 +221,7 @@ async function lookAtNamed() {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The query as a command, but for what only this page has: a picture of one's own. */
+/** The query as a command; empty for a query with the reader's own picture. */
 function command() {
   if (state.image || state.url) return "";
   return [
@@ -249,7 +249,7 @@ basket.listen(
 );
 $("collect").addEventListener("click", () => {
   const fresh = basket.collect(results);
-  $("said").textContent = `${fresh.toLocaleString("en")} put in the basket`;
+  $("said").textContent = `${fresh.toLocaleString("en")} added to the basket`;
 });
 
 // ---- controls ----
@@ -294,7 +294,7 @@ $("theme").addEventListener("click", () => {
   try {
     localStorage.setItem("theme", root.dataset.theme);
   } catch {
-    // Storage may be switched off: the choice then lasts as long as the page.
+    // Storage may be switched off. The choice then lasts as long as the page.
   }
 });
 document.addEventListener("keydown", (event) => {

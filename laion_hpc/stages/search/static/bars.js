@@ -1,9 +1,9 @@
-// Histograms over the filters' sliders: how the current results are spread.
+// Histograms above the filters' sliders. They show the distribution of the current results.
 
 import { SIZES } from "/state.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-// Which numbers a slider's bars show, and whether a bar [from, to) lies within what it lets pass.
+// For each slider: the column that its bars show, and whether the bar [from, to) passes the filter.
 const KINDS = {
   similarity: { column: "similarity", passes: (value, from) => from >= value - 1e-9 },
   size: { column: "size", passes: (value, from) => from >= SIZES[value] },
@@ -22,7 +22,7 @@ export function draw(answer) {
     place.setAttribute("viewBox", `0 0 ${found.counts.length} 1`);
     found.counts.forEach((count, i) => {
       const bar = document.createElementNS(SVG, "rect");
-      // A square root: few results beside many can still be seen.
+      // The square root keeps small counts visible beside large ones.
       const height = count ? Math.max(0.06, Math.sqrt(count / most)) : 0;
       for (const [name, value] of Object.entries({ x: i + 0.08, width: 0.84, y: 1 - height, height })) bar.setAttribute(name, value);
       bar.dataset.from = found.edges[i];
@@ -30,11 +30,11 @@ export function draw(answer) {
       bar.dataset.count = count;
       place.append(bar);
     });
-    place.setAttribute("aria-label", `How ${answer.counted.toLocaleString("en")} results are spread`);
+    place.setAttribute("aria-label", `Distribution of ${answer.counted.toLocaleString("en")} results`);
   }
 }
 
-/** Pale the bars that the sliders leave out. */
+/** Fade the bars that the sliders exclude. */
 export function mark(values) {
   for (const [slider, { passes }] of Object.entries(KINDS)) {
     for (const bar of document.querySelectorAll(`svg[data-bars="${slider}"] rect`)) {

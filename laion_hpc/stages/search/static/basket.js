@@ -1,11 +1,11 @@
-// The basket: pictures collected over several searches, and the export of them or of a query.
+// The basket holds pictures from several searches. The reader exports it, or a query.
 
 import * as api from "/api.js";
 import { load } from "/grid.js";
 
 const $ = (id) => document.getElementById(id);
 const dialog = $("basket");
-const KEPT = ["id", "image", "url", "caption", "width", "height"]; // of an item, between visits
+const KEPT = ["id", "image", "url", "caption", "width", "height"]; // columns of an item that are stored between visits
 let about = null;
 let items = new Map();
 let current = () => null; // the query that the page shows: {request, words, command}
@@ -19,20 +19,20 @@ function keep() {
   try {
     localStorage.setItem(slot(), JSON.stringify([...items.values()]));
   } catch {
-    // Storage may be switched off or full: the basket then lasts as long as the page.
+    // Storage may be switched off or full. The basket then lasts as long as the page.
   }
   show();
   changed();
 }
 
-/** Put an item in, or take it out again; true if it is in now. */
+/** Add an item, or remove it if it is there; returns whether it is in the basket now. */
 export function toggle(item) {
   if (!items.delete(item.id)) items.set(item.id, Object.fromEntries(KEPT.filter((key) => key in item).map((key) => [key, item[key]])));
   keep();
   return items.has(item.id);
 }
 
-/** Put all of these in, up to what can be exported; how many were new. */
+/** Add all of these, up to the number that can be exported; returns how many were new. */
 export function collect(found) {
   const before = items.size;
   for (const item of found) {
@@ -43,14 +43,14 @@ export function collect(found) {
   return items.size - before;
 }
 
-/** The basket of an index. */
+/** Switch to the basket of an index. */
 export function choose(index) {
   about = index;
   items = new Map();
   try {
     for (const item of JSON.parse(localStorage.getItem(slot()) || "[]")) if (Number.isInteger(item?.id)) items.set(item.id, item);
   } catch {
-    // Nothing that was kept here, or storage is switched off.
+    // The stored text is not a basket, or storage is switched off.
   }
   show();
 }
@@ -62,8 +62,8 @@ function place(item) {
   image.alt = item.caption || "Image without a caption";
   image.loading = "lazy";
   load(image, item, () => li.classList.add("gone"));
-  Object.assign(remove, { type: "button", className: "icon small", textContent: "×", title: "Take out" });
-  remove.setAttribute("aria-label", `Take out: ${image.alt}`);
+  Object.assign(remove, { type: "button", className: "icon small", textContent: "×", title: "Remove" });
+  remove.setAttribute("aria-label", `Remove: ${image.alt}`);
   remove.addEventListener("click", () => toggle(item));
   li.append(image, remove);
   return li;
@@ -88,7 +88,7 @@ function show() {
   tell();
 }
 
-/** What is about to be exported, as a command. */
+/** Show the export as a command. */
 function tell() {
   const whole = $("from-query").checked;
   const format = dialog.querySelector("input[name=format]:checked").value;
@@ -117,7 +117,7 @@ async function save(event) {
     anchor.download = `${about.name}-subset.${format}`;
     anchor.click();
     setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
-    const out = left ? `; ${left.toLocaleString("en")} left out, ${format === "tar" ? "their images are not at hand" : "they have no address"}` : "";
+    const out = left ? `; ${left.toLocaleString("en")} left out, ${format === "tar" ? "this server does not have their images" : "they have no address"}` : "";
     $("export-said").textContent = `${rows.toLocaleString("en")} ${rows === 1 ? "row" : "rows"} in ${anchor.download}${out}.`;
   } catch (error) {
     $("export-said").classList.add("error");

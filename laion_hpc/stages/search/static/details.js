@@ -7,7 +7,7 @@ const dialog = $("details");
 let shown = null;
 
 export function languageName(code) {
-  if (!code) return "none found";
+  if (!code) return "none detected";
   try {
     return new Intl.DisplayNames(["en"], { type: "language" }).of(code) || code;
   } catch {
@@ -23,7 +23,7 @@ function hostOf(url) {
   }
 }
 
-/** Only http(s): an address from the web must not become a script. */
+/** Only http(s), since an address from the web must not run as a script. */
 const web = (url) => /^https?:\/\//i.test(url || "");
 
 function link(url, text) {
@@ -78,7 +78,7 @@ function fill(item) {
 
 let collected = () => false;
 
-/** Say on the button whether the item shown is in the basket. */
+/** Show on the button whether the item is in the basket. */
 export function markCollected() {
   if (!shown) return;
   const inside = collected(shown.id);
@@ -86,7 +86,7 @@ export function markCollected() {
   $("d-collect").setAttribute("aria-pressed", String(inside));
 }
 
-/** Show an item; `position` and `count` say where it stands among the results. */
+/** Show an item. `position` is its place in the results, `count` the number of results. */
 export function show(item, { position, count }) {
   shown = item;
   $("d-caption").textContent = item.caption || "Without a caption";
@@ -112,8 +112,9 @@ export function show(item, { position, count }) {
 const keys = { ArrowLeft: "d-previous", ArrowRight: "d-next", b: "d-collect", "+": "d-more", "-": "d-less" };
 
 /**
- * `similar(item)`: a search of its own; `more`, `less`: added to the query; `collect(item)`: into
- * the basket or out; `step(item, ±1)`: its neighbour; `closed(item)`: put it away.
+ * `similar(item)` searches with the item alone; `more` and `less` add it to the query;
+ * `collect(item)` adds it to the basket or removes it; `step(item, ±1)` shows its neighbour;
+ * `closed(item)` is called when the dialog closes.
  */
 export function listen({ similar, more, less, collect, inBasket, step, closed }) {
   collected = inBasket;

@@ -1,9 +1,9 @@
-// Searches to begin with: captions of the index itself, so they always find something.
+// Searches to start with. They are captions of the index, so they always find something.
 
 const EXAMPLES = 5;
 const short = (caption) => caption.length >= 8 && caption.length <= 64 && /^[^\d_/|@#<>{}]+$/.test(caption) && (/\s\S+\s/.test(caption) || /[^\u0000-\u024f]/.test(caption));
 
-/** Two in the reader's language first, then other languages, then any; those that fit best. */
+/** Up to five captions: two in the reader's language, then one of each other language, then any. Higher similarity comes first. */
 function captions(items) {
   const own = navigator.language.split("-")[0];
   const rank = items.filter((item) => short(item.caption)).sort((a, b) => (b.similarity ?? 0) - (a.similarity ?? 0));
@@ -12,7 +12,7 @@ function captions(items) {
   return [...new Set(wanted.map((item) => item.caption))].slice(0, EXAMPLES);
 }
 
-/** Offer captions of these items; `search(caption)` when one is chosen. */
+/** Show captions of these items as buttons. A click calls `search(caption)`. */
 export function offer(place, items, search) {
   const buttons = captions(items).map((caption) => {
     const button = document.createElement("button");

@@ -1,4 +1,4 @@
-// The filters' controls, kept in step with the state.
+// The controls of the filters. They show the state and change it.
 
 import { DEFAULTS, FILTERS, SIZES, filtered } from "/state.js";
 import { mark } from "/bars.js";
@@ -7,10 +7,10 @@ import { languageName, licence } from "/details.js";
 const $ = (id) => document.getElementById(id);
 const say = (id, text) => (document.querySelector(`output[for="${id}"]`).textContent = text);
 
-/** Offer what the index has. */
+/** Fill the controls with the languages, licences and columns that the index has. */
 export function offer(about) {
   const options = about.languages.map(([code, count]) => {
-    const name = code ? languageName(code) : "No language found";
+    const name = code ? languageName(code) : "No language";
     return new Option(`${name} (${count.toLocaleString("en")})`, code || "none");
   });
   $("language").replaceChildren(new Option("Any language", ""), ...options);
@@ -37,7 +37,7 @@ function tell(state) {
   $("filters-clear").disabled = count === 0;
 }
 
-/** Show a state in the controls. */
+/** Set the controls to a state. */
 export function show(state) {
   $("language").value = state.language;
   $("similarity").value = Math.max(state.similarity, $("similarity").min);
@@ -67,7 +67,7 @@ function read() {
 
 export const areOpen = () => !$("filters").hidden;
 
-/** Call `changed(filters)` when a control has been set, `opened()` when they come into sight. */
+/** Call `changed(filters)` when a control changes, `opened()` when the panel opens. */
 export function listen(changed, opened) {
   const panel = $("filters");
   $("filters-toggle").addEventListener("click", () => {

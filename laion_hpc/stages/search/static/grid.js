@@ -1,6 +1,6 @@
-// The tiles: rows of pictures, walked with the arrow keys.
+// The grid: rows of tiles, one picture each. Arrow keys move between them.
 
-/** Where to load an item's picture from: the shards, then where it was found on the web. */
+/** Addresses of an item's picture, in the order to try: this server's shards, then the web. */
 export const sources = (item) => [item.image, item.url].filter(Boolean);
 
 /** Load the first source that works; `failed` is called if none does. */
@@ -28,7 +28,7 @@ function tile(item, acts) {
   button.type = "button";
   button.className = "tile";
   button.dataset.id = item.id;
-  button.setAttribute("aria-keyshortcuts", "B Plus -"); // what the small buttons do, without them
+  button.setAttribute("aria-keyshortcuts", "B Plus -"); // the same as the small buttons
   const image = document.createElement("img");
   image.alt = item.caption || "Image without a caption";
   image.loading = "lazy";
@@ -37,7 +37,7 @@ function tile(item, acts) {
   image.onload = () => image.classList.remove("waiting");
   const caption = document.createElement("span");
   caption.className = "caption";
-  caption.setAttribute("aria-hidden", "true"); // the picture's own text says the same
+  caption.setAttribute("aria-hidden", "true"); // the alt text says the same
   const words = document.createElement("span");
   words.textContent = item.caption;
   words.dir = "auto";
@@ -46,7 +46,7 @@ function tile(item, acts) {
   load(image, item, () => {
     button.classList.add("gone");
     image.classList.add("waiting");
-    words.textContent = item.caption || "no longer there";
+    words.textContent = item.caption || "no longer on the web";
   });
   button.addEventListener("click", () => acts.open(item));
   button.addEventListener("keydown", (event) => {
@@ -57,7 +57,7 @@ function tile(item, acts) {
     button,
     action("more", "More like this", item, "+", () => acts.more(item)),
     action("less", "Less like this", item, "−", () => acts.less(item)),
-    action("keep", "Put in the basket", item, "✓", () => acts.collect(item)),
+    action("keep", "Add to the basket", item, "✓", () => acts.collect(item)),
   );
   mark(place, acts.collected(item));
   return place;
@@ -68,17 +68,17 @@ function mark(place, collected) {
   place.querySelector(".act-keep").setAttribute("aria-pressed", String(collected));
 }
 
-/** `acts`: open, more, less and collect an item; `collected(item)` says if it is in the basket. */
+/** Add tiles. `acts` has open, more, less and collect for an item; `collected(item)` tells whether it is in the basket. */
 export function append(grid, items, acts) {
   grid.append(...items.map((item) => tile(item, acts)));
 }
 
-/** Show which tiles are in the basket. */
+/** Mark the tiles that are in the basket. */
 export function markCollected(grid, collected) {
   for (const tile of grid.querySelectorAll(".tile")) mark(tile.parentElement, collected(Number(tile.dataset.id)));
 }
 
-/** Pulsing places of pictures to come. */
+/** Add pulsing placeholders while results load. */
 export function blanks(grid, count) {
   const shapes = [1.5, 1, 0.75, 1.33, 1, 1.6, 0.8];
   for (let i = 0; i < count; i += 1) {
@@ -94,7 +94,7 @@ export function clearBlanks(grid) {
   for (const place of grid.querySelectorAll(".blank")) place.remove();
 }
 
-/** Left and right go through the tiles, up and down to the nearest one of another row. */
+/** Arrow keys: left and right move to the neighbour, up and down to the nearest tile of another row. */
 export function walk(grid, event) {
   const from = event.target.closest?.(".tile");
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };

@@ -1,10 +1,10 @@
-// The pictures that a query is made of, as chips below the words: more like these, less like those.
+// The pictures of a query, as chips below the words. Each says "more like this" or "less like this".
 
 import * as api from "/api.js";
 import { load } from "/grid.js";
 
 const list = document.getElementById("parts");
-const known = new Map(); // items by id, so that a chip's picture is not fetched again
+const known = new Map(); // items by id, so that no picture is fetched twice
 
 export const remember = (items) => items.forEach((item) => known.set(item.id, item));
 
@@ -32,7 +32,7 @@ async function showItem(image, index, id) {
     if (!known.has(id)) known.set(id, await api.item(index, id));
     load(image, known.get(id), () => image.removeAttribute("src"));
   } catch {
-    image.removeAttribute("src"); // the search itself tells what is wrong
+    image.removeAttribute("src"); // the search shows the same error
   }
 }
 
@@ -48,14 +48,14 @@ function chip(label, kind, ...buttons) {
   return image;
 }
 
-/** Show the pictures of a state; `change(part of the state)` is called by the chips' buttons. */
+/** Show the pictures of a state. The buttons of the chips call `change(part of the state)`. */
 export function show(state, index, change) {
   list.replaceChildren();
   const source = state.image || state.url;
-  if (source) chip("Your picture", "like", button("Leave this picture out", "i-close", () => change({ image: "", url: "" }))).src = source;
+  if (source) chip("Your picture", "like", button("Remove this picture", "i-close", () => change({ image: "", url: "" }))).src = source;
   for (const [own, other, label, turn, sign] of [
-    ["like", "unlike", "More like this", "Turn into: less like this", "i-minus"],
-    ["unlike", "like", "Less like this", "Turn into: more like this", "i-plus"],
+    ["like", "unlike", "More like this", "Change to: less like this", "i-minus"],
+    ["unlike", "like", "Less like this", "Change to: more like this", "i-plus"],
   ]) {
     for (const id of state[own]) {
       const rest = state[own].filter((entry) => entry !== id);
@@ -63,7 +63,7 @@ export function show(state, index, change) {
         label,
         own,
         button(turn, sign, () => change({ [own]: rest, [other]: [...state[other], id] })),
-        button("Leave this picture out", "i-close", () => change({ [own]: rest })),
+        button("Remove this picture", "i-close", () => change({ [own]: rest })),
       );
       showItem(image, index, id);
     }

@@ -1,22 +1,22 @@
-// Pictures to search with: chosen, dropped or pasted; made small before they are sent.
+// The pictures that a reader searches with: chosen, dropped or pasted. They are made small before they are sent.
 
-const SIDE = 448; // pixels; models look at fewer
+const SIDE = 448; // pixels; models read fewer
 const $ = (id) => document.getElementById(id);
 
-/** A small JPEG of an image file as a data: URL; an Error if the browser cannot read it. */
+/** A small JPEG of an image file as a data: URL. Throws an Error if the browser cannot read the file. */
 export async function shrink(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Error("That file is not a picture this browser can read.");
+    throw new Error("This browser cannot read that file as a picture.");
   }
   const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff"; // under what is transparent
+  context.fillStyle = "#fff"; // shows where the picture is transparent
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
@@ -25,7 +25,7 @@ export async function shrink(file) {
 
 export const isAddress = (text) => /^https?:\/\/\S+$/i.test(text.trim());
 
-/** Call `found({image})` or `found({url})` when somebody gives a picture, `failed(error)` if not. */
+/** Call `found({image})` or `found({url})` when the reader gives a picture, `failed(error)` if it cannot be read. */
 export function listen(found, failed) {
   const panel = $("picture-panel");
   const button = $("picture");
@@ -64,7 +64,7 @@ export function listen(found, failed) {
   $("address").addEventListener("input", () => $("address").setCustomValidity(""));
   $("address").addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
-    event.preventDefault(); // or the form around it would search for the words
+    event.preventDefault(); // otherwise the form searches for the words
     address();
   });
   $("address-go").addEventListener("click", address);
@@ -83,7 +83,7 @@ export function listen(found, failed) {
     take(file);
   });
 
-  let inside = 0; // dragenter and dragleave come for every element passed
+  let inside = 0; // dragenter and dragleave fire for every element on the way
   const dragsFile = (event) => event.dataTransfer?.types.includes("Files");
   const cover = (wanted) => ($("drop").hidden = !wanted);
   document.addEventListener("dragenter", (event) => dragsFile(event) && ((inside += 1), cover(true)));

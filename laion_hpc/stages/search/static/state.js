@@ -1,4 +1,4 @@
-// What the page shows, as a plain object, and the same as an address that can be shared.
+// What the page shows, as a plain object and as an address that can be shared.
 
 export const SIZES = [0, 128, 256, 384, 512, 768, 1024, 1536, 2048]; // pixels, shorter side of the original
 export const UNLIKE = -0.5; // weight of "less like this"; `laion-hpc subset --unlike` has the same
@@ -17,7 +17,7 @@ export const FILTERS = ["language", "licence", ...SLIDERS, "host", "safe", "uniq
 
 const ids = (text) => [...new Set(text.split(",").filter((part) => /^\d{1,15}$/.test(part)).map(Number))].slice(0, 16);
 
-/** The state in the query string of an address; what makes no sense there is left out. */
+/** The state in the query string of an address. Invalid values are ignored. */
 export function fromAddress(search) {
   const given = new URLSearchParams(search);
   const state = { ...DEFAULTS };
@@ -35,7 +35,7 @@ export function fromAddress(search) {
   return state;
 }
 
-/** The address of a state: only what differs from the defaults. */
+/** The address of a state. It holds only what differs from the defaults. */
 export function toAddress(state) {
   const given = new URLSearchParams();
   for (const [key, name] of Object.entries(NAMES)) {
@@ -49,7 +49,7 @@ export function toAddress(state) {
   return text ? `?${text}` : location.pathname;
 }
 
-/** True if there is anything but words in the query. */
+/** Whether the query has a picture. */
 export const hasParts = (state) => Boolean(state.url || state.image || state.like.length || state.unlike.length);
 
 export const asks = (state) => Boolean(state.text.trim()) || hasParts(state);
@@ -57,10 +57,10 @@ export const asks = (state) => Boolean(state.text.trim()) || hasParts(state);
 /** How many filters are set. */
 export const filtered = (state) => FILTERS.filter((key) => state[key] !== DEFAULTS[key]).length;
 
-/** The state with its sliders at rest: what their histograms are made of. */
+/** The state without its sliders. The histograms are counted for this state. */
 export const withoutSliders = (state) => ({ ...state, ...Object.fromEntries(SLIDERS.map((key) => [key, DEFAULTS[key]])) });
 
-/** The body of `/api/search` for a state, without the page of results wanted. */
+/** The body of `/api/search` for a state, without `num` and `offset`. */
 export function toRequest(state, about, seed) {
   const has = (column) => about.columns.includes(column);
   const filter = {};

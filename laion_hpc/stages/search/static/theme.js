@@ -1,8 +1,8 @@
-// Sets the theme before the first paint: the reader's choice, else that of the system.
+// Sets the theme before the first paint: the reader's choice, or else the system's.
 "use strict";
 try {
   const chosen = localStorage.getItem("theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // Storage may be switched off: then the system's theme it is.
+  // Storage may be switched off. The system's theme is used then.
 }
