@@ -44,7 +44,7 @@ def test_what_is_no_picture_is_told(visit: Visit, tmp_path: Path) -> None:
     visit.ids()  # the page has come to rest
     (tmp_path / "no.jpg").write_text("no picture")
     page.set_input_files("#file", tmp_path / "no.jpg")
-    expect(page.locator("#message-text")).to_contain_text("not a picture")
+    expect(page.locator("#message-text")).to_contain_text("cannot read that file as a picture")
     expect(page.locator("#message")).to_be_in_viewport()
     page.click("#message-action")
     expect(page.locator("#message")).to_be_hidden()

@@ -47,7 +47,7 @@ def test_every_section_is_there_and_the_contents_lead_to_it(run: Run) -> None:
     for one in SECTIONS:
         assert f'<section id="{one.anchor}"><h2>{one.title}</h2>' in html
         assert f'<a href="#{one.anchor}">{one.title}</a>' in html
-    assert "Not here" not in html
+    assert "Missing, because" not in html
 
 
 def test_the_funnel_has_every_reason_of_every_stage(run: Run) -> None:
@@ -103,7 +103,7 @@ def test_a_stage_that_is_not_there_leaves_its_sections_out(
 def test_a_crawl_that_has_barely_begun(tmp_path: Path) -> None:
     (tmp_path / "mine" / "extract").mkdir(parents=True)
     html = page(gather(tmp_path / "mine", Config(), samples=4))
-    assert "Not here" in html
+    assert "Missing, because" in html
     assert "<section" not in html
 
 
