@@ -66,9 +66,14 @@ shell.prefix(f"{ENVIRONMENT}; ")
 os.environ.update(LAION_HPC_LOCKS=f"{workflow.basedir}/locks")
 
 
-def digest(stage):
-    """A param of a stage's rules: they run again when a key that the stage reads changes."""
-    return settings.digest(CONFIG, stage)
+def digests(rule):
+    """A param of a rule: its jobs run again when a key that decides their outputs changes.
+
+    It has the digest of every stage from the first one to the rule's own. A stage in the middle
+    may fail after a change, and Snakemake then deletes its manifest. The later rules still see
+    that they are outdated, so the next run starts with the stage that failed.
+    """
+    return [f"{stage} {settings.digest(CONFIG, stage)}" for stage in jobs.lineage(rule)]
 
 
 # What `laion-hpc takedown` has listed, and a digest of the config keys that decide sample keys.
@@ -81,10 +86,9 @@ def taken_down(wildcards):
     return TAKEDOWNS.digest(wildcards.crawl, int(wildcards.block), NUMBERING)
 
 
-def upstream(*stages):
-    """Everything except take-downs that decides the outputs of these stages: keys and crawls."""
-    segments = [f"{crawl} {lock.segments}" for crawl, lock in LOCKS.items()]
-    return [digest(stage) for stage in stages] + [fingerprint(*segments)]
+def own_segments(wildcards):
+    """Changes with the WAT files of the crawl, not with the other crawls of the config."""
+    return fingerprint(str(LOCKS[wildcards.crawl].segments))
 
 
 def growing(megabytes):

@@ -21,7 +21,7 @@ rule download:
         runtime=longer(1_440),
     params:
         file=CONFIG_FILE,
-        config=digest("download"),
+        config=digests("download"),
         takedown=taken_down,
     message:
         "Download block {wildcards.block} of {wildcards.crawl}"

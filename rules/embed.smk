@@ -21,7 +21,7 @@ rule embed:
         launcher="",
     params:
         file=CONFIG_FILE,
-        config=digest("embed"),
+        config=digests("embed"),
     message:
         "Embed block {wildcards.block} of {wildcards.crawl}"
     shell:

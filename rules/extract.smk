@@ -23,7 +23,7 @@ rule extract:
         launcher="",
     params:
         file=CONFIG_FILE,
-        config=digest("extract"),
+        config=digests("extract"),
     message:
         "Extract the image links of segment {wildcards.segment}"
     shell:

@@ -24,7 +24,7 @@ rule filter:
         launcher="",
     params:
         file=CONFIG_FILE,
-        config=digest("filter"),
+        config=digests("filter"),
     message:
         "Filter block {wildcards.block} of {wildcards.crawl}"
     shell:

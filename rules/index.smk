@@ -4,8 +4,38 @@
 # Makes:  index/ with the index, its metadata, its evaluation: a folder that `search` serves.
 # How:    train on a sample of all blocks -> add each block by itself -> merge on disk -> measure
 #         recall against exact search.
+localrules:
+    index_settings,
+
+
+# What the training depends on besides the embeddings themselves. `index_train` ignores the age of
+# the embeddings, and Snakemake then ignores its params as well if embeddings are made in the same
+# run. This file is an input like any other, so a change trains again in the run that makes it.
+rule index_settings:
+    output:
+        settings=f"{RUN}/index/settings.txt",
+    log:
+        f"{RUN}/logs/index/settings.log",
+    benchmark:
+        f"{RUN}/benchmarks/index/settings.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        runtime=10,
+    params:
+        config=digests("index_train"),
+        segments=own_segments,
+    message:
+        "Write down what the index of {wildcards.crawl} is trained for"
+    shell:
+        "printf '%s\\n' {params.config:q} 'segments '{params.segments:q}"
+        " > {output.settings:q} 2> {log:q}"
+
+
 rule index_train:
     input:
+        settings=rules.index_settings.output.settings,
         # A take-down does not rerun this: the cells come from thousands of vectors and stay good
         # without a few of them.
         embeddings=ancient_of_crawl(f"{RUN}/embed/{{block}}/manifest.json"),
@@ -24,8 +54,7 @@ rule index_train:
         runtime=longer(1_440),
     params:
         file=CONFIG_FILE,
-        config=digest("index"),
-        upstream=upstream("extract", "shuffle", "download", "filter", "embed"),
+        config=digests("index_train"),
         modality="image",
     message:
         "Train the index of {wildcards.crawl}"
@@ -54,7 +83,7 @@ rule index_add:
         runtime=longer(240),
     params:
         file=CONFIG_FILE,
-        config=digest("index"),
+        config=digests("index_add"),
     message:
         "Add block {wildcards.block} to the index of {wildcards.crawl}"
     shell:
@@ -80,7 +109,7 @@ rule index_metadata:
         runtime=longer(60),
     params:
         file=CONFIG_FILE,
-        config=digest("index"),
+        config=digests("index_metadata"),
     message:
         "Lay out the metadata of block {wildcards.block} for search"
     shell:
@@ -110,7 +139,7 @@ rule index_merge:
         runtime=longer(480),
     params:
         file=CONFIG_FILE,
-        config=digest("index"),
+        config=digests("index_merge"),
     message:
         "Merge the index of {wildcards.crawl} on disk"
     shell:
@@ -136,7 +165,7 @@ rule index_evaluate:
         runtime=longer(1_440),
     params:
         file=CONFIG_FILE,
-        config=digest("index"),
+        config=digests("index_evaluate"),
     message:
         "Measure the recall of the index of {wildcards.crawl}"
     shell:
@@ -157,8 +186,7 @@ use rule index_train as index_text_train with:
         f"{RUN}/benchmarks/index/text-train.tsv"
     params:
         file=CONFIG_FILE,
-        config=digest("index"),
-        upstream=upstream("extract", "shuffle", "download", "filter", "embed"),
+        config=digests("index_text_train"),
         modality="text",
     message:
         "Train the index of the texts of {wildcards.crawl}"

@@ -28,7 +28,7 @@ rule release_block:
         runtime=longer(120),
     params:
         file=CONFIG_FILE,
-        config=digest("release"),
+        config=digests("release_block"),
     message:
         "Release block {wildcards.block} of {wildcards.crawl}"
     shell:
@@ -57,7 +57,7 @@ rule release_images:
         runtime=longer(240),
     params:
         file=CONFIG_FILE,
-        config=digest("release"),
+        config=digests("release_images"),
     message:
         "Cut the images of block {wildcards.block} for the release"
     shell:
@@ -92,7 +92,7 @@ rule release_gather:
         runtime=longer(240),
     params:
         file=CONFIG_FILE,
-        config=digest("release"),
+        config=digests("release_gather"),
         about=ABOUT,
     message:
         "Describe the dataset of {wildcards.crawl}"
@@ -133,7 +133,7 @@ rule report_page:
         runtime=longer(60),
     params:
         file=CONFIG_FILE,
-        config=digest("release"),
+        config=digests("report_page"),
         about=ABOUT,
     message:
         "Report on {wildcards.crawl}"
@@ -162,7 +162,7 @@ rule release_together:
         runtime=longer(240),
     params:
         file=CONFIG_FILE,
-        config=digest("release"),
+        config=digests("release_together"),
         about=ABOUT,
     message:
         "Describe the dataset of all crawls"

@@ -28,7 +28,7 @@ rule shuffle:
         runtime=longer(60),
     params:
         file=CONFIG_FILE,
-        config=digest("shuffle"),
+        config=digests("shuffle"),
         before=lambda wildcards, input: [f"--seen-before={path}" for path in input.seen],
     message:
         "Shuffle block {wildcards.block} of {wildcards.crawl}"

@@ -22,7 +22,7 @@ rule tag:
         runtime=longer(240),
     params:
         file=CONFIG_FILE,
-        config=digest("tag"),
+        config=digests("tag"),
     message:
         "Tag block {wildcards.block} of {wildcards.crawl}"
     shell:

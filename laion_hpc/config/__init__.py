@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from laion_hpc.config import faults
 from laion_hpc.config.sections import Config
 from laion_hpc.errors import UsageError
 
@@ -47,6 +48,8 @@ def load(path: str | Path | None) -> Config:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such config file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: not a config file: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid YAML: {error}") from None
     if data is not None and not isinstance(data, dict):
@@ -59,16 +62,7 @@ def parse(data: Mapping[str, Any], *, origin: str = "config") -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        faults = []
-        for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"]) or "config"
-            got = (
-                ""
-                if fault["type"] in ("missing", "extra_forbidden")
-                else f", got {fault['input']!r}"
-            )
-            faults.append(f"{origin}: {key}: {fault['msg']}{got}")
-        raise UsageError("\n  ".join(faults)) from None
+        raise UsageError("\n  ".join(faults.told(error, origin, Config))) from None
 
 
 def digest(config: Config, stage: str) -> str:

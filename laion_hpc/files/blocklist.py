@@ -25,6 +25,8 @@ def read_digests(path: str, key: str, kinds: Mapping[int, str]) -> frozenset[str
         raise UsageError(f"{key}: {path}: no such file") from None
     except UnicodeDecodeError:
         raise UsageError(f"{key}: {path}: not a text of hex digits") from None
+    except OSError as error:
+        raise UsageError(f"{key}: {path}: {error.strerror}") from None
     digests = set()
     for number, line in enumerate(lines, 1):
         digits = line.partition("#")[0].strip()

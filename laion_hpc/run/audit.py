@@ -25,7 +25,7 @@ from pathlib import Path
 from laion_hpc.errors import AuditError, InputError
 from laion_hpc.files import ledger
 from laion_hpc.files.ledger import Ledger
-from laion_hpc.run import jobs, results
+from laion_hpc.run import gaps, jobs, results
 from laion_hpc.run.jobs import Rule
 from laion_hpc.runtime import console, work
 from laion_hpc.runtime.arguments import add_config, add_processes
@@ -153,6 +153,7 @@ def audit_crawl(
     for rule in jobs.RULES:
         if rule.sums and rule.unit == "crawl":
             _check_merged(crawl, audit, rule)
+    audit.problems += gaps.of(crawl)
     if complete:
         _check_complete(audit, blocks)
     paths = [

@@ -7,7 +7,9 @@ and the second before it starts a job, so that a dry run needs no models and no 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -29,16 +31,17 @@ from laion_hpc.heads.published import missing_heads
 from laion_hpc.heads.spaces import check_space, space_of
 from laion_hpc.models import store
 from laion_hpc.models.folders import resolve_folder
-from laion_hpc.run import jobs
-
-RECORD = "config.yaml"
-"""In the results: the config of the last run."""
+from laion_hpc.run import jobs, results
 
 WATS_LOOKED_FOR = 1_000
 """Of a crawl's files: a busy parallel file system takes up to a millisecond for each."""
 
 SINFO_SECONDS = 1.0
 """Longer than that nobody waits for SLURM's list of partitions: all checks take two seconds."""
+
+
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+"""Without the patterns and lists that people try, such as *.example.org or a.org,b.org."""
 
 
 def of_config(config: Config) -> list[str]:
@@ -96,7 +99,9 @@ def _faults(config: Config, checks: Iterable[Callable[[Config], Iterator[str]]])
             found += check(config)
         except LaionHpcError as error:
             found.append(str(error))
-    return found
+        except OSError as error:
+            found.append(f"{error.filename}: {error.strerror}")
+    return list(dict.fromkeys(found))
 
 
 def _try(check: Callable[[], object]) -> Iterator[str]:
@@ -105,11 +110,14 @@ def _try(check: Callable[[], object]) -> Iterator[str]:
         check()
     except LaionHpcError as error:
         yield str(error)
+    except OSError as error:
+        yield f"{error.filename}: {error.strerror}"
 
 
 def _locks(config: Config) -> Iterator[str]:
     for crawl in config.crawls:
-        yield from _try(partial(read_lock, Path(config.crawl_folder) / f"{crawl}.json"))
+        for fault in _try(partial(read_lock, Path(config.crawl_folder) / f"{crawl}.json")):
+            yield f"crawls: {fault}"
 
 
 def _lists(config: Config) -> Iterator[str]:
@@ -136,9 +144,13 @@ def _hosts(key: str, hosts: Iterable[str]) -> Iterator[str]:
 
     for host in hosts:
         try:
-            canonical_host(host)
+            canonical = canonical_host(host)
         except UrlError:
-            yield f"{key}: {host!r} is not a host such as example.org"
+            canonical = ""
+        if not canonical or not _HOST.fullmatch(canonical):
+            yield (
+                f"{key}: {host!r} is not a host such as example.org, which includes its subdomains"
+            )
 
 
 def _download(config: Config) -> Iterator[str]:
@@ -214,21 +226,15 @@ def _index(config: Config) -> Iterator[str]:
 
 
 def _sizes(config: Config) -> Iterator[str]:
-    """Sizes that results already have: with others, half of a dataset would be cut otherwise."""
-    record = Path(config.results) / RECORD
-    if not any((Path(config.results) / crawl).is_dir() for crawl in config.crawls):
-        return
-    try:
-        made = yaml.safe_load(record.read_text(encoding="utf-8"))["dataset"]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        return
-    for key in ("blocks", "samples_per_shard"):
-        wanted, found = getattr(config.dataset, key), made.get(key)
-        if found not in (None, wanted):
-            yield (
-                f"dataset.{key}: {wanted}, but {config.results} was made with {found}: set it "
-                "back, or name another folder in `results`"
-            )
+    """Sizes that a crawl's results have already: with others its blocks would not fit together."""
+    for crawl in config.crawls:
+        for key, made in results.sizes(Path(config.results) / crawl).items():
+            wanted = getattr(config.dataset, key)
+            if made != wanted:
+                yield (
+                    f"dataset.{key}: {wanted}, but {config.results}/{crawl} was made with {made}: "
+                    "set it back, or name another folder in `results`"
+                )
 
 
 def _weights(config: Config, config_file: str, stages: Collection[str]) -> Iterator[str]:
@@ -295,6 +301,8 @@ def _environment(variables: Mapping[str, str]) -> Iterator[str]:
         path = variables.get(name)
         if path and not Path(path).exists():
             yield f"the environment: {name}={path}: no such file; unset it"
+        elif path and not name.endswith("_DIR") and not _certificates(Path(path)):
+            yield f"the environment: {name}={path}: not a file of certificates (PEM); unset it"
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         for spelling in (name, name.lower()):
             if text := variables.get(spelling):
@@ -305,6 +313,16 @@ def _environment(variables: Mapping[str, str]) -> Iterator[str]:
             f"the environment: HOME={home} cannot be written to, and libraries keep their caches "
             "there: set XDG_CACHE_HOME to a folder of yours"
         )
+
+
+def _certificates(path: Path) -> bool:
+    if path.is_dir():
+        return True  # requests takes a folder, too
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError):
+        return False
+    return True
 
 
 def _partitions(wanted: set[str]) -> Iterator[str]:

@@ -109,12 +109,20 @@ def _texts(rule: Rule) -> Rule:
 
 
 def _text_name(rule: str) -> str:
+    if rule == SETTINGS.name:
+        return rule  # both indices are trained for the same settings
     return rule.replace("index_", "index_text_", 1)
 
 
+SETTINGS = Rule(
+    "index_settings", "index", "crawl", (), ("index/settings.txt",), "logs/index/settings.log",
+    "crawls", 1, 10, row="index, whole",
+)  # fmt: skip
+"""What the training of the index depends on; a local rule."""
+
 _INDEX = (
     Rule(
-        "index_train", "index", "crawl", ("embed",),
+        "index_train", "index", "crawl", ("index_settings", "embed"),
         ("index/trained.index", "index/trained.ledger.json"), "logs/index/train.log",
         "train_vectors", 8, 1440, gpus=1, ledger="index/trained.ledger.json", row="index, whole",
     ),
@@ -173,6 +181,7 @@ RULES = (
         "pairs", 4, 240, gpus=1, ledger="tag/{unit}.ledger.json", reads=("embed",), row="tag",
         counts=True,
     ),
+    SETTINGS,
     *_INDEX,
     *map(_texts, _INDEX),
     Rule(
@@ -222,6 +231,20 @@ def of_config(config: Config, crawls: int | None = None) -> tuple[Rule, ...]:
     """The rules that a config has jobs of; `crawls`: how many crawls, if not the config's."""
     number = len(config.crawls) if crawls is None else crawls
     return tuple(rule for rule in RULES if rule.wanted(config, number))
+
+
+def lineage(name: str) -> tuple[str, ...]:
+    """The stages whose config decides the outputs of a rule, in the order of the flow.
+
+    They are its own stage and those of all rules that it needs, directly or not. For example
+    `embed`: extract, shuffle, download, filter, embed.
+    """
+    found, left = set[str](), [name]
+    while left:
+        rule = BY_NAME[left.pop()]
+        found.add(rule.stage)
+        left += rule.needs
+    return tuple(stage for stage in STAGES if stage in found)
 
 
 def of_log(path: str) -> tuple[Rule, str] | None:

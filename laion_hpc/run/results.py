@@ -7,9 +7,11 @@ from the table of jobs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from laion_hpc.errors import UsageError
+from laion_hpc.errors import InputError, UsageError
+from laion_hpc.files.tables import parquet_footer
 from laion_hpc.run import jobs
 from laion_hpc.run.jobs import Rule
 
@@ -80,6 +82,25 @@ def block_tables(crawl: Path, stage: str) -> list[Path]:
 def shard_tables(crawl: Path, stage: str) -> list[Path]:
     """The tables of a stage that has one for each shard, over all blocks."""
     return sorted((crawl / stage).glob("[0-9][0-9][0-9][0-9]/[0-9]*.parquet"))
+
+
+def sizes(crawl: Path) -> dict[str, int]:
+    """The keys of `dataset` that the results of a crawl show, such as {"blocks": 1024}.
+
+    The row groups of a table of `extract` are the blocks. The row groups of a table of `shuffle`
+    are shards: the first of several is a whole one. Missing: nothing there shows it.
+    """
+    found = {}
+    for path in sorted((crawl / "extract").glob("*.parquet"))[:1]:
+        with suppress(InputError):
+            found["blocks"] = parquet_footer(path).num_row_groups
+    for path in sorted((crawl / "shuffle").glob("*.parquet")):
+        with suppress(InputError):
+            footer = parquet_footer(path)
+            if footer.num_row_groups > 1:
+                found["samples_per_shard"] = footer.row_group(0).num_rows
+                break
+    return found
 
 
 def config_of(results: Path) -> Path | None:

@@ -31,10 +31,28 @@ def test_every_config_of_the_repository_is_good(path: Path) -> None:
     [
         (
             "filter: {thresholds: {en: 28}}",
-            ["filter.thresholds.en", "less than or equal to 1", "28"],
+            ["filter.thresholds.en: must be at most 1, got 28"],
         ),
-        ("filter: {threshold: {en: 0.28}}", ["filter.threshold", "not permitted"]),
-        ("dataset: {blocks: 0}", ["dataset.blocks", "greater than or equal to 1"]),
+        (
+            "filter: {threshold: {en: 0.28}}",
+            ["filter.threshold: unknown key; did you mean thresholds?"],
+        ),
+        ("dataset: {blocks: 0}", ["dataset.blocks: must be at least 1, got 0"]),
+        ("filtr: {}", ["filtr: unknown key; did you mean filter?"]),
+        ("keep: {zzz: 1}", ["keep.zzz: unknown key; the keys here are candidate_images"]),
+        (
+            "release: {subsets: [{name: x, where: 'true', imges: true}]}",
+            ["release.subsets.0.imges: unknown key; did you mean images?"],
+        ),
+        ("download: {image_size: big}", ["image_size: must be a whole number, got 'big'"]),
+        ("index: {text: maybe}", ["index.text: must be true or false, got 'maybe'"]),
+        ("crawls: [a, b, a]", ["crawls: a is listed twice"]),
+        ("results: 'a{b}'", ["results: 'a{b}' may not hold braces"]),
+        ("results: ~nobody-of-that-name/x", ["results: '~nobody-of-that-name/x'", "no user"]),
+        ("download: {min_bytes: 9, max_bytes: 8}", ["min_bytes is 9, above max_bytes, 8"]),
+        ("extract: {min_text_characters: 9, max_text_characters: 8}", ["extract", "is 9, above"]),
+        ("crawls: x", ["crawls: must be a list, such as [a, b], got 'x'"]),
+        ("download: 3", ["download: must have keys below it, got 3"]),
         ("crawls: [a/b]", ["crawls", "a/b"]),
         ("crawls: []", ["crawls"]),
         ("[1, 2]", ["mapping"]),
@@ -48,6 +66,25 @@ def test_an_error_names_file_key_and_range(tmp_path: Path, text: str, words: lis
         settings.load(path)
     for word in ["site.yaml", *words]:
         assert word in str(caught.value)
+
+
+def test_the_word_no_of_yaml_is_a_resize_mode(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("download: {resize_mode: no}")
+    assert settings.load(path).download.resize_mode == "no"
+
+
+def test_what_changes_no_image_is_in_no_digest() -> None:
+    base = settings.Config()
+    for key, value in (
+        ("user_agent", "lab/1 (+https://example.org/us)"),
+        ("deadline_seconds", 7),
+        ("retries", 5),
+        ("connections", 17),
+        ("proxy", "http://127.0.0.1:3128"),
+    ):
+        changed = settings.parse({"download": {key: value}})
+        assert settings.digest(changed, "download") == settings.digest(base, "download"), key
 
 
 def test_a_missing_file_is_named() -> None:

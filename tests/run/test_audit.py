@@ -10,6 +10,7 @@ import pytest
 from laion_hpc.cli import main
 from laion_hpc.files.ledger import Ledger, describe
 from laion_hpc.files.schemas import CANDIDATE
+from laion_hpc.run import gaps, jobs
 from tests.run.report.synthetic import CRAWL, SEGMENTS, make_run
 
 
@@ -220,6 +221,7 @@ def test_the_index_of_the_texts_is_the_sum_of_its_blocks(
         path.parent.mkdir(parents=True, exist_ok=True)
         Ledger("index", "samples", kept, kept).write(path)
         total += kept
+    Ledger("index", "samples", total, total).write(run / "index/text/trained.ledger.json")
     manifest = run / "index/text/manifest.json"
     Ledger("index", "samples", total, total).write(manifest)
     assert main(["audit", str(run)]) == 0
@@ -246,6 +248,34 @@ def test_a_block_that_read_links_of_another_is_named(
         writer.write_table(groups[1])
     assert main(["audit", str(run)]) == 1
     assert "shuffle, block 0000: read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gone", "witness"),
+    [
+        ("index/manifest.json", "index/evaluation.json"),
+        ("index/trained.ledger.json", "index/manifest.json"),
+        ("release/manifest.json", "report.html"),
+        ("index/evaluation.json", "report.html"),
+        ("index/metadata/0000.ledger.json", "index/metadata/0000.arrow"),
+    ],
+)
+def test_a_file_is_missed_where_others_were_made_from_it(
+    run: Path, gone: str, witness: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rule in jobs.RULES:
+        if rule.unit == "crawl" and rule.wanted is jobs.always:
+            for path in filter(None, (rule.done, rule.ledger)):
+                if not (run / path).exists():
+                    (run / path).parent.mkdir(parents=True, exist_ok=True)
+                    (run / path).touch()
+    assert gaps.of(run) == []
+    (run / gone).unlink(missing_ok=True)
+    (run / witness).parent.mkdir(parents=True, exist_ok=True)
+    (run / witness).touch()
+    assert main(["audit", str(run)]) == 1
+    told = capsys.readouterr().err
+    assert f"{run / gone}: missing, though " in told
 
 
 def test_wrong_usage(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

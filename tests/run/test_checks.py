@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -113,16 +115,39 @@ def test_all_faults_are_told_at_once() -> None:
 @pytest.mark.parametrize("key", ["blocks", "samples_per_shard"])
 def test_sizes_that_results_have_are_kept(key: str, site: Path) -> None:
     made = demo()
-    folder = site / made.results
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json")))
     other = demo(dataset={key: 7})
-    assert checks.of_config(other) == []  # nothing was made by it yet
-    (folder / "demo").mkdir()
+    assert checks.of_config(other) == []  # nothing was made yet
+    blocks, rows = made.dataset.blocks, made.dataset.samples_per_shard
+    for name, groups in (("extract/1.2", [1] * blocks), ("shuffle/0000", [rows, 3])):
+        path = site / made.results / "demo" / f"{name}.parquet"
+        path.parent.mkdir(parents=True)
+        schema = pa.schema([("x", pa.int8())])
+        with pq.ParquetWriter(path, schema) as writer:
+            for count in groups:
+                writer.write_table(pa.table({"x": [0] * count}, schema), row_group_size=count)
     [fault] = checks.of_config(other)
     assert f"dataset.{key}: 7" in fault
-    assert str(getattr(made.dataset, key)) in fault
+    assert f"made with {getattr(made.dataset, key)}" in fault
     assert checks.of_config(made) == []
+    # Another crawl in the same folder may have other sizes: its own results tell.
+    assert checks.of_config(demo(crawls=["other"], dataset={key: 7}))[1:] == []
+
+
+def test_a_list_that_is_a_folder_is_told_by_its_key(site: Path) -> None:
+    found = checks.of_config(demo(download={"hash_blocklist": str(site)}))
+    assert found == [f"download.hash_blocklist: {site}: Is a directory"]
+
+
+@pytest.mark.parametrize("host", ["a.*.com", "a.com,b.com"])
+def test_a_pattern_is_not_a_host(host: str) -> None:
+    [fault] = checks.of_config(demo(shuffle={"blocked_hosts": [host]}))
+    assert fault.startswith("shuffle.blocked_hosts") and host in fault
+
+
+@pytest.mark.parametrize("where", ["sum(WIDTH) > 1", "row_number() over () > 1"])
+def test_a_subset_is_a_condition_on_one_row(where: str) -> None:
+    [fault] = checks.of_config(demo(release={"subsets": [{"name": "x", "where": where}]}))
+    assert "release.subsets[0] (x)" in fault
 
 
 def test_what_is_not_fetched_is_told_for_the_stages_that_need_it() -> None:

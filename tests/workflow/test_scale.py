@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -106,6 +107,37 @@ def test_a_changed_threshold_lists_nothing_before_filter(site: Path) -> None:
     jobs = dry_run(site)
     assert jobs["filter"] == jobs["embed"] == BLOCKS
     assert not {"extract", "shuffle", "download"} & set(jobs)
+
+
+def test_a_change_survives_a_stage_that_failed(site: Path) -> None:
+    """Snakemake deletes the manifest of a job that failed. The change must stay planned."""
+    manifest = site / f"results/{CRAWL}/filter/0001/manifest.json"
+    times = manifest.stat()
+    manifest.unlink()
+    try:
+        write_config(site, filter={"thresholds": "laion400m"})
+        jobs = dry_run(site)
+    finally:
+        manifest.touch()
+        os.utime(manifest, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert jobs["filter"] == jobs["embed"] == jobs["tag"] == jobs["release_block"] == BLOCKS
+    assert jobs["index_train"] == 1
+    assert not {"extract", "shuffle", "download"} & set(jobs)
+
+
+def test_changed_heads_do_not_train_the_index_again(site: Path) -> None:
+    write_config(site, tag={"heads": []}, release={"subsets": []})
+    jobs = dry_run(site)
+    assert jobs["tag"] == jobs["index_metadata"] == jobs["release_block"] == BLOCKS
+    assert not {"embed", "index_train", "index_add"} & set(jobs)
+
+
+def test_another_crawl_runs_nothing_of_the_first(site: Path) -> None:
+    lock(site / "config/crawls", "SECOND", segments=1, wats=1)
+    write_config(site, crawls=[CRAWL, "SECOND"])
+    both = {name: jobs for name, jobs in dry_run(site).items() if name != "release_together"}
+    write_config(site, crawls=["SECOND"])
+    assert both == dry_run(site)
 
 
 def test_a_runtime_key_lists_nothing(site: Path) -> None:

@@ -89,4 +89,9 @@ class Config(Section):
             # A dot would end the sample key in a tar, a slash its folder.
             if not crawl or any(c in "./\\ " for c in crawl):
                 raise ValueError(f"crawls: {crawl!r} may not hold dots, slashes or spaces")
+        twice = sorted({crawl for crawl in self.crawls if self.crawls.count(crawl) > 1})
+        if twice:
+            raise ValueError(f"crawls: {', '.join(twice)} is listed twice")
+        if set("{}") & set(self.results):
+            raise ValueError(f"results: {self.results!r} may not hold braces: Snakemake reads them")
         return self

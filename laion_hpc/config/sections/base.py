@@ -20,7 +20,10 @@ def expanded(path: str) -> str:
 
     `$SCRATCH/results` -> `/scratch/me/results`.
     """
-    home = str(Path(path).expanduser()) if path.startswith("~") else path
+    try:
+        home = str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise ValueError(f"{path!r}: there is no user with that home folder") from None
     found = os.path.expandvars(home)
     if unset := re.search(r"\$(\w+|\{\w+\})", found):
         raise ValueError(f"{path!r}: the variable {unset[0]} is not set")
@@ -35,6 +38,13 @@ class Section(BaseModel):
     """Unknown keys are errors: a misspelt threshold must not cost a night."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def in_order(section: Section, least: str, most: str) -> None:
+    """ValueError if a section's lower limit is above its upper one: nothing would pass."""
+    low, high = getattr(section, least), getattr(section, most)
+    if low > high:
+        raise ValueError(f"{least} is {low}, above {most}, {high}: nothing would pass")
 
 
 class DatasetConfig(Section):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from laion_hpc.config.sections.base import RUNTIME, Fraction, PathText, Section
+from laion_hpc.config.sections.base import RUNTIME, Fraction, PathText, Section, in_order
 
 
 class ExtractConfig(Section):
@@ -40,6 +40,12 @@ class ExtractConfig(Section):
         json_schema_extra=RUNTIME,
     )
 
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> ExtractConfig:
+        in_order(self, "min_text_characters", "max_text_characters")
+        in_order(self, "language_min_bytes", "language_max_bytes")
+        return self
+
 
 class ShuffleConfig(Section):
     """One block of candidates -> deduplicated, mixed, cut into shards."""
@@ -59,6 +65,11 @@ class ShuffleConfig(Section):
     )
 
 
+def _no_of_yaml(value: object) -> object:
+    """YAML reads the word `no` as false."""
+    return "no" if value is False else value
+
+
 class DownloadConfig(Section):
     """URLs -> images in tar shards."""
 
@@ -66,6 +77,7 @@ class DownloadConfig(Section):
         "laion-hpc/0.1 (+https://example.org/our-crawler-page)",
         description="Who you are and where site owners can complain. With the placeholder only "
         "loopback networks in allow_networks, or a proxy on loopback, can be used.",
+        json_schema_extra=RUNTIME,
     )
     connections: int = Field(
         256, ge=1, le=4096, description="Requests in flight per process.", json_schema_extra=RUNTIME
@@ -83,10 +95,17 @@ class DownloadConfig(Section):
         json_schema_extra=RUNTIME,
     )
     deadline_seconds: float = Field(
-        20.0, gt=0, description="Limit for one sample: redirects, retries and body together."
+        20.0,
+        gt=0,
+        description="Limit for one sample: redirects, retries and body together.",
+        json_schema_extra=RUNTIME,
     )
     retries: int = Field(
-        2, ge=0, le=10, description="Retries after time-outs, resets and 408/425/429/5xx."
+        2,
+        ge=0,
+        le=10,
+        description="Retries after time-outs, resets and 408/425/429/5xx.",
+        json_schema_extra=RUNTIME,
     )
     max_redirects: int = Field(
         5, ge=0, le=20, description="Redirects that are followed; each address is checked."
@@ -115,9 +134,10 @@ class DownloadConfig(Section):
         description="A picture that takes longer to decode is dropped and its decoder replaced.",
         json_schema_extra=RUNTIME,
     )
-    resize_mode: Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"] = Field(
-        "keep_ratio", description="img2dataset's modes."
-    )
+    resize_mode: Annotated[
+        Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"],
+        BeforeValidator(_no_of_yaml),
+    ] = Field("keep_ratio", description="img2dataset's modes.")
     image_size: int = Field(256, ge=8, le=16_384, description="Target side in pixels.")
     resize_only_if_bigger: bool = Field(True, description="Never enlarge.")
     skip_reencode: bool = Field(
@@ -151,4 +171,13 @@ class DownloadConfig(Section):
     allow_networks: tuple[str, ...] = Field(
         (), description="Non-public networks that may be connected to, such as 127.0.0.0/8."
     )
-    proxy: str = Field("", description="HTTP(S) proxy URL; empty: from the environment.")
+    proxy: str = Field(
+        "",
+        description="HTTP(S) proxy URL; empty: from the environment.",
+        json_schema_extra=RUNTIME,
+    )
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> DownloadConfig:
+        in_order(self, "min_bytes", "max_bytes")
+        return self

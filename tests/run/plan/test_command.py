@@ -31,7 +31,7 @@ def test_the_table_and_the_json_agree(config: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["plan", str(config), "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["size"] == {"crawls": 1, "segments": 1, "wats": 2.0, "candidates": 729_000.0}
-    assert made["jobs"] == 1 + 8 * 3 + 5
+    assert made["jobs"] == 1 + 8 * 3 + 6
     for line in made["lines"]:
         row = next(row for row in table.splitlines() if row.startswith(f"{line['rule']} "))
         assert row.split()[1] == str(line["jobs"])

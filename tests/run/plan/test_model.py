@@ -114,8 +114,8 @@ def test_bytes_by_hand() -> None:
 
 def test_jobs_by_hand() -> None:
     made = plan(CONFIG, hand_rates(), SIZE, ALLOCATION)
-    # Two segments, eight rules by block, five by crawl.
-    assert made.jobs == 2 + 8 * 10 + 5
+    # Two segments, eight rules by block, six by crawl.
+    assert made.jobs == 2 + 8 * 10 + 6
 
 
 def test_images_and_a_release_over_crawls_only_where_they_are_asked_for() -> None:

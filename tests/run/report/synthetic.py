@@ -277,6 +277,7 @@ def _index_whole(crawl: Path, blocks: int) -> None:
     (folder / "image.index").write_bytes(b"whole")
     files = (ledger.describe(folder / "image.index", rows=0),)
     Ledger("index", "vectors", vectors, vectors, files=files).write(folder / ledger.MANIFEST)
+    Ledger("index", "vectors", vectors, vectors).write(folder / "trained.ledger.json")
     measured = [
         {"nprobe": nprobe, "image": {"1": best, "10": best - 0.01}, "text": {"1": 0.9, "10": 0.88}}
         for nprobe, best in ((1, 0.7), (8, 0.97), (64, 1.0))
