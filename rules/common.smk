@@ -19,10 +19,18 @@ from laion_hpc.run import checks, jobs
 
 def refuse(faults):
     """Stop with the list of faults, if there are any."""
-    if faults:
-        raise WorkflowError("\n".join(faults))
+    if told := list(faults):
+        raise WorkflowError("\n".join(told))
 
 
+# Snakemake takes every word after --configfile as a config, targets included. A manifest is JSON,
+# so it would be read as one.
+refuse(
+    f"{path}: a target after --configfile is read as a config; write targets first: "
+    f"snakemake {path} --configfile …"
+    for path in map(str, workflow.configfiles)
+    if path.endswith(("manifest.json", ".ledger.json"))
+)
 # A wrong key or a missing lock file stops the run here, before anything is planned.
 CONFIG = settings.parse(
     config,

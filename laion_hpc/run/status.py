@@ -274,6 +274,11 @@ def show(crawl: str, statuses: list[StageStatus]) -> None:
     ]
     console.table(crawl, heads, [_row(status) for status in statuses], styles=styles)
     for status in statuses:
+        if status.expected is not None and status.done > status.expected:
+            console.out(
+                f"{status.name}: {status.done:,} are there, but the config has "
+                f"{status.expected:,}: the others come from another config or lock file"
+            )
         failed = [trouble for trouble in status.troubles if trouble.state == "failed"]
         others = [trouble for trouble in status.troubles if trouble.state != "failed"]
         others.sort(key=lambda trouble: trouble.state == "pending")
@@ -292,7 +297,7 @@ def _row(status: StageStatus) -> tuple[str, ...]:
         status.name,
         f"{status.done:,}",
         "?" if expected is None else f"{expected:,}",
-        f"{status.done / expected:.0%}" if expected else "",
+        f"{min(status.done, expected) / expected:.0%}" if expected else "",
         f"{status.rate:,.1f}" if status.rate and expected != status.done else "",
         console.duration(status.hours_left),
         str(status.count("running") + status.count("running?") or ""),

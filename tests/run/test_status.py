@@ -17,6 +17,7 @@ from laion_hpc.run.status import (
     crawl_status,
     end_of_log,
     per_hour,
+    show,
 )
 from laion_hpc.runtime import console
 
@@ -143,6 +144,15 @@ def test_rows_are_those_that_the_config_asks_for(crawl: Path) -> None:
     assert not {"index of texts", "release of images"} & plain
     assert rows(index={"text": True}) - plain == {"index of texts", "index of texts, whole"}
     assert rows(release={"laion400m_layout": True}) - plain == {"release of images"}
+
+
+def test_more_than_the_config_has_is_told_and_not_two_hundred_percent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show("crawl", [StageStatus("filter", 4, 2)])
+    out = capsys.readouterr().out
+    assert "100%" in out and "200%" not in out
+    assert "filter: 4 are there, but the config has 2" in out
 
 
 def test_the_end_of_a_long_log_is_enough(tmp_path: Path) -> None:

@@ -134,6 +134,16 @@ def test_a_wrong_config_stops_before_anything_is_planned(
     assert words in done.stdout + done.stderr
 
 
+def test_a_target_after_configfile_is_told(site: Path) -> None:
+    (site / "made/manifest.json").parent.mkdir()
+    (site / "made/manifest.json").write_text('{"stage": "filter", "inputs": 3}')
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n"]
+    given = ["--configfile", "config/config.yaml", "made/manifest.json"]
+    done = patience.run([*command, *given], cwd=site)
+    assert done.returncode != 0
+    assert "made/manifest.json: a target after --configfile" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_has_one_name_everywhere(stage: str) -> None:
     assert (ROOT / "rules" / f"{stage}.smk").exists()

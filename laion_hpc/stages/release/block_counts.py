@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from laion_hpc.errors import UsageError
 from laion_hpc.files.atomic import atomic
 from laion_hpc.runtime.compiled import compiled
 from laion_hpc.stages.release.authorities import Authorities
@@ -59,7 +60,10 @@ class Counting:
         self._connection.execute("SET temp_directory = ?", [str(scratch)])
 
     def of(self, split: str) -> Callable[[pa.Table], None]:
-        """A function that counts further rows of a split, one call after the other."""
+        """A function that counts further rows of a split, one call after the other.
+
+        It raises UsageError if a predicate fails on a row, such as a CAST of a word to a number.
+        """
         cursor = self._connection.cursor()
         implied = IMPLIED.get(split)
         rows = "rows" if implied is None else f"(SELECT *, '{implied}' AS LANGUAGE FROM rows)"
@@ -70,7 +74,14 @@ class Counting:
 
         def count(table: pa.Table) -> None:
             cursor.register("rows", table)
-            bits = np.asarray(cursor.execute(belongs).fetchnumpy()["bits"]).astype(np.int64)
+            try:
+                chosen = cursor.execute(belongs).fetchnumpy()["bits"]
+            except duckdb.Error as error:
+                raise UsageError(
+                    f"release.subsets: a predicate fails on a row: {str(error).splitlines()[0]}; "
+                    "TRY_CAST instead of CAST gives NULL there, which is in no subset"
+                ) from None
+            bits = np.asarray(chosen).astype(np.int64)
             found.append(bits)
             hosts.add(table["URL"], bits)
             groups, members = _grouped(bits, len(self._subsets))

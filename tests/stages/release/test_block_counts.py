@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_hpc.errors import InputError
+from laion_hpc.errors import InputError, UsageError
 from laion_hpc.stages.release import block_counts
 from laion_hpc.stages.release.block_counts import Counting, Sums, histogram
 from laion_hpc.stages.release.statistics import compute
@@ -94,6 +94,15 @@ def test_many_subsets_unknown_values_and_hosts_by_any_spelling(tmp_path: Path) -
     licenses = {one["license"]: one["count"] for one in found["laion-en"]["licenses"]}
     assert licenses == {"?": 2, "http://l": 1}
     assert found["laion-en"]["languages"] == [{"language": "en", "count": 5, "share": 1.0}]
+
+
+def test_a_predicate_that_fails_on_a_row_names_the_key(tmp_path: Path) -> None:
+    where = {"subsets/old": "CAST(TEXT AS INTEGER) < 1900"}
+    with (
+        Counting(where, [], tmp_path) as counts,
+        pytest.raises(UsageError, match=r"release\.subsets: .*TRY_CAST"),
+    ):
+        counts.of("laion-en")(joined(["http://a.org/x"], TEXT=["a boat"]))
 
 
 def test_without_subsets_and_rows(tmp_path: Path) -> None:
