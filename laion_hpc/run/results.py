@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from laion_hpc.errors import InputError, UsageError
-from laion_hpc.files.tables import parquet_footer
 from laion_hpc.run import jobs
 from laion_hpc.run.jobs import Rule
 
@@ -90,6 +89,8 @@ def sizes(crawl: Path) -> dict[str, int]:
     The row groups of a table of `extract` are the blocks. The row groups of a table of `shuffle`
     are shards: the first of several is a whole one. Missing: nothing there shows it.
     """
+    from laion_hpc.files.tables import parquet_footer
+
     found = {}
     for path in sorted((crawl / "extract").glob("*.parquet"))[:1]:
         with suppress(InputError):
