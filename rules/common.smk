@@ -74,6 +74,9 @@ shell.prefix(f"{ENVIRONMENT}; ")
 os.environ.update(LAION_HPC_LOCKS=f"{workflow.basedir}/locks")
 
 
+DIGESTS = {stage: settings.digest(CONFIG, stage) for stage in jobs.STAGES}
+
+
 def digests(rule):
     """A param of a rule: its jobs run again when a key that decides their outputs changes.
 
@@ -81,7 +84,7 @@ def digests(rule):
     may fail after a change, and Snakemake then deletes its manifest. The later rules still see
     that they are outdated, so the next run starts with the stage that failed.
     """
-    return [f"{stage} {settings.digest(CONFIG, stage)}" for stage in jobs.lineage(rule)]
+    return [f"{stage} {DIGESTS[stage]}" for stage in jobs.lineage(rule)]
 
 
 # What `laion-hpc takedown` has listed, and a digest of the config keys that decide sample keys.

@@ -34,8 +34,6 @@ _RULES = {
     "model_attributes_type": "must have keys below it",
 }
 """What a key must be, by pydantic's name of the error."""
-_WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error"}
-"""Errors whose message needs no "got …": there is no value, or the message names it."""
 
 
 def told(error: ValidationError, origin: str, model: type[BaseModel]) -> list[str]:
@@ -58,7 +56,7 @@ def _words(fault: ErrorDetails, model: type[BaseModel]) -> str:
         return fault["msg"].removeprefix("Value error, ")
     rule = _RULES.get(kind)
     words = rule.format(**fault.get("ctx", {})) if rule else fault["msg"]
-    return words if kind in _WITHOUT_VALUE else f"{words}, got {fault['input']!r}"
+    return words if kind == "missing" else f"{words}, got {fault['input']!r}"
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from laion_hpc.run import jobs
+from laion_hpc.run import jobs, results
 from laion_hpc.run.jobs import Rule
 
 
@@ -19,8 +19,7 @@ def of(crawl: Path) -> list[str]:
     for rule in jobs.RULES:
         if rule.unit == "dataset":
             continue
-        for unit in _units(crawl, rule):
-            made = crawl / rule.done.format(unit=unit)
+        for unit, made in results.paths_by_unit(crawl, rule.done).items():
             for path in _expected(rule, unit):
                 if not (crawl / path).exists():
                     found.setdefault(
@@ -29,15 +28,6 @@ def of(crawl: Path) -> list[str]:
                         f"snakemake {crawl / path}",
                     )
     return list(found.values())
-
-
-def _units(crawl: Path, rule: Rule) -> list[str]:
-    """The units whose job is done; of a rule with one job for a crawl the unit \"\"."""
-    before, unit, after = rule.done.partition("{unit}")
-    if not unit:
-        return [""] if (crawl / rule.done).exists() else []
-    names = (path.relative_to(crawl).as_posix() for path in crawl.glob(f"{before}*{after}"))
-    return sorted(name[len(before) : len(name) - len(after)] for name in names)
 
 
 def _expected(rule: Rule, unit: str) -> Iterator[str]:

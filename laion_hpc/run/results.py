@@ -51,10 +51,18 @@ def ledgers(crawl: Path, rule: Rule) -> dict[str, Path]:
 
     A rule with one job for a crawl has one, of the unit "". None where the rule writes none.
     """
-    before, unit, after = rule.ledger.partition("{unit}")
+    return paths_by_unit(crawl, rule.ledger)
+
+
+def paths_by_unit(crawl: Path, pattern: str) -> dict[str, Path]:
+    """The files of a pattern such as `tag/{unit}.parquet` that are there, by unit, in order.
+
+    A pattern without `{unit}` has one, of the unit "". An empty pattern has none.
+    """
+    before, unit, after = pattern.partition("{unit}")
     if not unit:
-        path = crawl / rule.ledger
-        return {"": path} if rule.ledger and path.exists() else {}
+        path = crawl / pattern
+        return {"": path} if pattern and path.exists() else {}
     names = (path.relative_to(crawl).as_posix() for path in crawl.glob(f"{before}*{after}"))
     units = sorted(name[len(before) : len(name) - len(after)] for name in names)
     return {unit: crawl / f"{before}{unit}{after}" for unit in units}
